@@ -1,0 +1,8 @@
+//! harness reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
+//!
+//! ```text
+//! corpus → encoding → batch → model → training → run → report · diff · generate
+//! ```
+
+pub mod corpus;
+pub mod random;
