@@ -17,6 +17,7 @@
 //! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `embedding.rs` |
 //! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
 //! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer.rs` |
+//! | [`peak_rate`](Kernels::peak_rate) | the CPU's own multiply-add rate, for benchmarks | `peak.rs` |
 //! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer.rs` |
 //!
 //! # Promises
@@ -32,6 +33,10 @@
 //! One generic body per kernel, over a small SIMD trait (`simd.rs`), instantiated for each path with its own register
 //! blocks (`product.rs`); `unsafe` is confined to this room.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod bce;
 mod embedding;
 mod generation;
@@ -41,6 +46,7 @@ mod lstm;
 mod math;
 mod optimizer;
 mod path;
+mod peak;
 mod pool;
 mod product;
 #[cfg(test)]
@@ -54,7 +60,6 @@ pub use generation::to_bf16;
 pub use lstm::{LstmShape, LstmTape, LstmWeights};
 pub use optimizer::{Adam, RmsProp, Sgd};
 pub use path::KernelPath;
-pub use pool::Pool;
 
 /// In what the operands of matrix products are held; sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +74,7 @@ pub enum Precision {
 /// The kernels' context: instruction path, threads, and scratch memory kept from call to call.
 pub struct Kernels {
     path: KernelPath,
-    pool: Pool,
+    pool: pool::Pool,
     head: head::HeadWorkspace,
     product: linear::ProductWorkspace,
     lstm: lstm::LstmWorkspace,
@@ -85,7 +90,7 @@ impl Kernels {
         assert!(path.is_available(), "this CPU cannot run kernel path '{}'", path.name());
         Self {
             path,
-            pool: Pool::new(threads),
+            pool: pool::Pool::new(threads),
             head: Default::default(),
             product: Default::default(),
             lstm: Default::default(),
