@@ -3,8 +3,9 @@
 //! ```text
 //! cargo bench --bench kernels -- [FILTER] [--dtype f32|bf16] [--threads N] [--path NAME] [--repeats N]
 //! ```
-//! FILTER keeps the rows whose name contains it. Each row: the median of the repeats in milliseconds, GFLOP/s, and the share
-//! of the peak, which is measured again right before each row.
+//! FILTER keeps the rows whose name contains it. Each row: the medians of the repeats by the clock and by CPU time of
+//! all threads, in milliseconds; GFLOP/s; the peak of this many threads, measured right before in CPU time; and the share of
+//! it that the kernel reached, by the clock and by CPU time (which a loaded machine disturbs less).
 
 use std::time::Instant;
 
@@ -39,7 +40,10 @@ fn main() -> anyhow::Result<()> {
     }
     let mut kernels = Kernels::new(path, threads);
     println!("path {}, {threads} threads, {:?}, median of {}", path.name(), options.precision, options.repeats);
-    println!("{:<28} {:>9} {:>9} {:>9} {:>6}", "kernel", "ms", "GFLOP/s", "peak", "share");
+    println!(
+        "{:<28} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6}",
+        "kernel", "ms", "cpu ms", "GFLOP/s", "peak", "share", "cpu"
+    );
 
     for (model, positions, vocabulary) in
         [("bach", 2500, 35_509), ("classical", 625, 132_437), ("muse", 2500, 39_289), ("muse_truncated", 2500, 21_510)]
@@ -59,23 +63,50 @@ fn row(kernels: &mut Kernels, options: &Options, name: &str, flops: f64, mut wor
     if !name.contains(&options.filter) {
         return;
     }
-    let peak = kernels.peak_rate(options.precision).max(kernels.peak_rate(options.precision));
+    let mut operations = 0.0;
+    let (_, seconds) = median(5, || operations = kernels.peak_operations(options.precision));
+    let peak = operations / seconds * kernels.threads() as f64;
     (0..2).for_each(|_| work(kernels));
-    let mut times: Vec<f64> = (0..options.repeats)
+    let (wall, cpu) = median(options.repeats, || work(kernels));
+    let times = format!("{name:<28} {:>9.3} {:>9.3}", wall * 1e3, cpu * 1e3);
+    if flops == 0.0 {
+        return println!("{times}");
+    }
+    let threads = kernels.threads() as f64;
+    let share = |seconds: f64| 100.0 * flops / seconds / peak;
+    println!(
+        "{times} {:>9.1} {:>9.1} {:>5.1}% {:>5.1}%",
+        flops / wall / 1e9,
+        peak / 1e9,
+        share(wall),
+        share(cpu / threads)
+    );
+}
+
+/// Median seconds of `work`, by the clock and by the time its threads had a CPU.
+fn median(repeats: usize, mut work: impl FnMut()) -> (f64, f64) {
+    let mut times: Vec<(f64, f64)> = (0..repeats)
         .map(|_| {
-            let start = Instant::now();
-            work(kernels);
-            start.elapsed().as_secs_f64()
+            let (start, cpu) = (Instant::now(), cpu_seconds());
+            work();
+            (start.elapsed().as_secs_f64(), cpu_seconds() - cpu)
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    let seconds = times[times.len() / 2];
-    if flops == 0.0 {
-        return println!("{name:<28} {:>9.3}", seconds * 1e3);
-    }
-    let rate = flops / seconds;
-    let share = 100.0 * rate / peak;
-    println!("{name:<28} {:>9.3} {:>9.1} {:>9.1} {share:>5.1}%", seconds * 1e3, rate / 1e9, peak / 1e9);
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let wall = times[repeats / 2].0;
+    times.sort_by(|a, b| a.1.total_cmp(&b.1));
+    (wall, times[repeats / 2].1)
+}
+
+/// CPU time of all threads of this process so far, from the first number of each `/proc/self/task/*/schedstat`; NaN where
+/// the system has none.
+fn cpu_seconds() -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
+    let nanoseconds = tasks.flatten().map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Numbers in −size … size that need no generator.

@@ -17,7 +17,7 @@
 //! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `embedding.rs` |
 //! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
 //! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer.rs` |
-//! | [`peak_rate`](Kernels::peak_rate) | the CPU's own multiply-add rate, for benchmarks | `peak.rs` |
+//! | [`peak_operations`](Kernels::peak_operations) | multiply-adds and nothing else, for benchmarks | `peak.rs` |
 //! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer.rs` |
 //!
 //! # Promises

@@ -239,41 +239,41 @@ unsafe fn tile<S: Simd, M: Format, const MR: usize, const NV: usize, const TRANS
     out: Output,
     start: Start,
 ) {
-    let mut acc = [[S::zero(); NV]; MR];
-    match start {
-        Start::Zero => {}
-        Start::Bias(bias) => {
-            for j in 0..NV {
-                let value = S::load_up_to(bias.add(j * S::LANES), out.columns.saturating_sub(j * S::LANES));
-                for row in &mut acc {
-                    row[j] = value;
-                }
-            }
+    let width = NV * S::LANES;
+    let whole = out.rows >= MR && out.columns >= width;
+    // A tile that reaches over the edge is worked on in a place of its own.
+    let mut aside = [0.0f32; ROWS * 64];
+    let (c, ldc) = if whole { (out.c, out.ldc) } else { (aside.as_mut_ptr(), width) };
+    let rows = out.rows.min(MR);
+    let columns = out.columns.min(width);
+    let (mut from, mut stride) = match start {
+        Start::Zero => (std::ptr::null(), 0),
+        Start::Add => (out.c.cast_const(), out.ldc),
+        Start::Bias(bias) => (bias, 0),
+    };
+    if !whole && !from.is_null() {
+        for i in 0..rows {
+            std::ptr::copy_nonoverlapping(from.add(i * stride), c.add(i * ldc), columns);
         }
-        Start::Add => {
-            for i in 0..MR.min(out.rows) {
-                for j in 0..NV {
-                    let from = out.c.add(i * out.ldc + j * S::LANES);
-                    acc[i][j] = S::load_up_to(from, out.columns.saturating_sub(j * S::LANES));
-                }
+        (from, stride) = (c, ldc);
+    }
+    let mut acc = [[S::zero(); NV]; MR];
+    if !from.is_null() {
+        for i in 0..MR {
+            for j in 0..NV {
+                acc[i][j] = S::load(from.add(i * stride + j * S::LANES));
             }
         }
     }
     accumulate::<S, M, MR, NV, TRANSPOSED>(&mut acc, left.a, left.lda, left.outer, left.stride, left.inner, b);
-    if out.rows >= MR && out.columns >= NV * S::LANES {
-        for i in 0..MR {
-            for j in 0..NV {
-                S::store(out.c.add(i * out.ldc + j * S::LANES), acc[i][j]);
-            }
+    for i in 0..MR {
+        for j in 0..NV {
+            S::store(c.add(i * ldc + j * S::LANES), acc[i][j]);
         }
-    } else {
-        for i in 0..MR {
-            for j in 0..NV {
-                if i < out.rows {
-                    let to = out.c.add(i * out.ldc + j * S::LANES);
-                    S::store_up_to(to, out.columns.saturating_sub(j * S::LANES), acc[i][j]);
-                }
-            }
+    }
+    if !whole {
+        for i in 0..rows {
+            std::ptr::copy_nonoverlapping(c.add(i * ldc), out.c.add(i * out.ldc), columns);
         }
     }
 }

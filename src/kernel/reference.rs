@@ -27,11 +27,16 @@ impl Numbers {
 
 /// Fails unless every value is within `tolerance` of the truth, relative to the root mean square of the whole.
 pub fn assert_close(found: &[f32], truth: &[f64], tolerance: f64, name: &str) {
+    assert_close_above(found, truth, tolerance, 1e-7, name);
+}
+
+/// The same, with errors below `floor` allowed.
+pub fn assert_close_above(found: &[f32], truth: &[f64], tolerance: f64, floor: f64, name: &str) {
     assert_eq!(found.len(), truth.len(), "{name}");
     let size = (truth.iter().map(|x| x * x).sum::<f64>() / truth.len().max(1) as f64).sqrt();
     for (at, (&found, &truth)) in found.iter().zip(truth).enumerate() {
         let error = (f64::from(found) - truth).abs();
-        let allowed = tolerance * (size + truth.abs()) + 1e-7;
+        let allowed = tolerance * (size + truth.abs()) + floor;
         assert!(error <= allowed, "{name}: {found} for {truth} at {at} (size {size:e})");
     }
 }
