@@ -6,3 +6,8 @@
 
 pub mod corpus;
 pub mod random;
+pub mod analysis;
+pub mod claim;
+pub mod metric;
+pub mod sample;
+pub mod tsne;
