@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::analysis::{MapPoint, NoteRow, TokenKind};
-use crate::run::table::Table;
+use crate::run::Table;
 
 /// File of [`Evaluation`] rows.
 pub const EVALUATION: &str = "evaluation.parquet";

@@ -4,10 +4,13 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
-pub mod corpus;
-pub mod random;
 pub mod analysis;
+pub mod artifacts;
 pub mod claim;
+pub mod corpus;
 pub mod metric;
+pub mod random;
+pub mod report;
+pub mod run;
 pub mod sample;
 pub mod tsne;

@@ -1,7 +1,6 @@
 //! One run as a report sees it: everything its folder holds, and what of it could not be read.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -10,22 +9,19 @@ use super::text::short;
 use crate::analysis::MapPoint;
 use crate::artifacts::{self, NoteMap};
 use crate::claim::Claim;
-use crate::run::disk::sha256;
-use crate::run::metrics::Metrics;
-use crate::run::record::{Record, Status};
-use crate::run::table::Table;
+use crate::run::{State, StoredRun, Table, sha256};
 use crate::sample::Sample;
 
 pub use crate::artifacts::{CorpusPoint, Evaluation};
-pub use crate::run::metrics::Row as Metric;
+pub use crate::run::Row as Metric;
 
 /// Everything a report draws from one run.
 #[derive(Debug, Clone)]
 pub struct RunRecord {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// What ran, on what, where.
-    pub record: Record,
+    /// The run on disk: its folder and its record.
+    pub stored: StoredRun,
+    /// How it stands.
+    pub state: State,
     /// The resolved experiment.
     pub resolved: Value,
     /// SHA-256 of the resolved experiment's file; empty without one.
@@ -54,47 +50,59 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// Reads the run in `folder`. Fails only if `record.json` itself cannot be read.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let record = Record::read(folder)?;
-        let mut reader = Reader { folder, finished: record.status == Status::Finished, problems: Vec::new() };
+    pub fn read(folder: &Path, published: bool) -> Result<Self> {
+        Ok(Self::of(StoredRun::open(folder, published)?))
+    }
+
+    /// Reads everything of a stored run. What cannot be read is listed in `problems`.
+    pub fn of(stored: StoredRun) -> Self {
+        let state = stored.state();
+        let mut reader = Reader { stored: &stored, finished: state == State::Finished, problems: Vec::new() };
         let text = reader.optional("experiment.yaml", |bytes| Ok(String::from_utf8(bytes)?)).unwrap_or_default();
         let resolved: Value = reader.keep("experiment.yaml", || serde_yaml::from_str(&text).context("not YAML")).unwrap_or(Value::Null);
         let claims = resolved.get("claims").filter(|claims| !claims.is_null()).cloned();
-        let claims = claims.and_then(|claims| reader.keep("experiment.yaml: claims", || Ok(serde_json::from_value(claims)?)));
-        let mut run = Self {
-            folder: folder.to_path_buf(),
-            record,
+        let claims = claims.and_then(|claims| reader.keep("claims of experiment.yaml", || Ok(serde_json::from_value(claims)?)));
+        let metrics = reader.keep("metrics", || stored.metrics().and_then(|it| it.rows()));
+        let timings = reader.keep("timings", || stored.timings().and_then(|it| it.rows()));
+        let evaluation = reader.table(artifacts::EVALUATION, artifacts::evaluation_rows);
+        let corpus = reader.table(artifacts::CORPUS_STATISTICS, artifacts::corpus_points);
+        let notes = reader.table(artifacts::EMBEDDINGS, artifacts::embeddings);
+        let points = reader.table(artifacts::TSNE, artifacts::map_points);
+        let statistics = reader.optional(artifacts::STATISTICS, |bytes| Ok(serde_json::from_slice(&bytes)?));
+        let samples = reader.optional(artifacts::SAMPLES, |bytes| Ok(serde_json::from_slice(&bytes)?));
+        let problems = reader.problems;
+        Self {
+            state,
             resolved,
             experiment_hash: if text.is_empty() { String::new() } else { sha256(text.as_bytes()) },
             claims: claims.unwrap_or_default(),
-            metrics: reader.optional("metrics.parquet", read_metrics).unwrap_or_default(),
-            timings: reader.optional("timings.parquet", read_metrics).unwrap_or_default(),
-            evaluation: reader.table(artifacts::EVALUATION, artifacts::evaluation_rows),
-            corpus: reader.table(artifacts::CORPUS_STATISTICS, artifacts::corpus_points),
-            notes: reader.table(artifacts::EMBEDDINGS, artifacts::embeddings),
-            points: reader.table(artifacts::TSNE, artifacts::map_points),
-            statistics: reader.optional(artifacts::STATISTICS, |bytes| Ok(serde_json::from_slice(&bytes)?)).unwrap_or(Value::Null),
-            samples: reader.optional(artifacts::SAMPLES, |bytes| Ok(serde_json::from_slice(&bytes)?)).unwrap_or_default(),
-            problems: Vec::new(),
-        };
-        run.problems = reader.problems;
-        Ok(run)
+            metrics: metrics.unwrap_or_default(),
+            timings: timings.unwrap_or_default(),
+            evaluation,
+            corpus,
+            notes,
+            points,
+            statistics: statistics.unwrap_or(Value::Null),
+            samples: samples.unwrap_or_default(),
+            problems,
+            stored,
+        }
     }
 
     /// The run in a few words, such as `quickstart run 3`.
     pub fn title(&self) -> String {
-        let smoke = if self.record.smoke { " (smoke run)" } else { "" };
-        format!("{} run {}{smoke}", self.record.experiment, self.record.number)
+        let smoke = if self.stored.record.smoke { " (smoke run)" } else { "" };
+        format!("{} run {}{smoke}", self.stored.record.experiment, self.stored.record.number)
     }
 
     /// Whether the run finished and was no smoke run: only then are its numbers set beside the paper's.
     pub fn counts(&self) -> bool {
-        self.record.status == Status::Finished && !self.record.smoke
+        self.state == State::Finished && !self.stored.record.smoke
     }
 
     /// The corpus by name, with what it is not.
     pub fn corpus_name(&self) -> String {
-        let Some(corpus) = &self.record.corpus else { return "corpus not read".to_owned() };
+        let Some(corpus) = &self.stored.record.corpus else { return "corpus not read".to_owned() };
         let synthetic = if corpus.synthetic { ", synthetic" } else { "" };
         match &corpus.stand_in {
             Some(original) => format!("{} (stand-in for {original}{synthetic})", corpus.name),
@@ -105,20 +113,20 @@ impl RunRecord {
 
     /// Where the run was computed.
     pub fn device(&self) -> String {
-        let environment = &self.record.execution.environment;
+        let environment = &self.stored.record.execution.environment;
         let emulated = if environment.emulated { " (emulated)" } else { "" };
         format!("{}{emulated}, {} threads, kernels {}", environment.device, environment.threads, environment.kernel_path)
     }
 
     /// Where a figure's numbers come from, in one line.
     pub fn provenance_line(&self) -> String {
-        let corpus = self.record.corpus.as_ref();
+        let corpus = self.stored.record.corpus.as_ref();
         let fingerprint = corpus.map(|corpus| format!(" {}", short(&corpus.fingerprint, 12))).unwrap_or_default();
         format!(
             "run {}/{} · harness {} · corpus {}{fingerprint} · experiment {}",
-            self.record.experiment,
-            self.record.id,
-            self.record.execution.code.summary(),
+            self.stored.record.experiment,
+            self.stored.record.id,
+            self.stored.record.execution.code.summary(),
             self.corpus_name(),
             short(&self.experiment_hash, 12)
         )
@@ -126,7 +134,7 @@ impl RunRecord {
 
     /// The command that started the run, for a shell.
     pub fn command(&self) -> String {
-        let quoted = self.record.execution.command.iter().map(|argument| {
+        let quoted = self.stored.record.execution.command.iter().map(|argument| {
             let plain = argument.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:,+@".contains(&byte));
             if plain && !argument.is_empty() { argument.clone() } else { format!("'{}'", argument.replace('\'', "'\\''")) }
         });
@@ -145,8 +153,8 @@ impl RunRecord {
             return at_path(&self.resolved, path).and_then(Value::as_f64);
         }
         match name.split('.').collect::<Vec<_>>()[..] {
-            ["run", "seconds"] => Some(self.record.seconds()),
-            ["run", "hours"] => Some(self.record.seconds() / 3600.0),
+            ["run", "seconds"] => Some(self.stored.record.seconds()),
+            ["run", "hours"] => Some(self.stored.record.seconds() / 3600.0),
             ["timings", metric, which] => {
                 let values: Vec<f64> = self.timings.iter().filter(|row| row.metric == metric).map(|row| row.value).collect();
                 pick(&values, metric, which)
@@ -192,13 +200,9 @@ fn pick(values: &[f64], metric: &str, which: &str) -> Option<f64> {
     }
 }
 
-fn read_metrics(bytes: Vec<u8>) -> Result<Vec<Metric>> {
-    Metrics::from_table(Table::from_parquet(&bytes)?)?.rows()
-}
-
 /// Reads a run's files one by one, keeping what went wrong.
 struct Reader<'a> {
-    folder: &'a Path,
+    stored: &'a StoredRun,
     finished: bool,
     problems: Vec<String>,
 }
@@ -206,19 +210,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// What `read` makes of a file; a missing file is a problem only of a finished run.
     fn optional<T>(&mut self, file: &str, read: impl FnOnce(Vec<u8>) -> Result<T>) -> Option<T> {
-        match fs::read(self.folder.join(file)) {
-            Ok(bytes) => self.keep(file, || read(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if self.finished {
-                    self.problems.push(format!("{file} is missing"));
-                }
-                None
+        if !self.stored.has(file) {
+            if self.finished {
+                self.problems.push(format!("{file} is missing"));
             }
-            Err(error) => {
-                self.problems.push(format!("{file} cannot be read: {error}"));
-                None
-            }
+            return None;
         }
+        let stored = self.stored;
+        self.keep(file, || read(stored.read_bytes(file)?))
     }
 
     fn table<T>(&mut self, file: &str, rows: impl FnOnce(&Table) -> Result<Vec<T>>) -> Vec<T> {

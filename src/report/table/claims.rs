@@ -4,7 +4,7 @@ use super::super::record::RunRecord;
 use super::super::text::number;
 use super::{Cell, Table};
 use crate::claim::{Claim, Verdict};
-use crate::run::record::Status;
+use crate::run::State;
 
 /// One claim judged by one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +25,12 @@ pub struct Judged {
 pub fn judge(claim: &Claim, run: Option<&RunRecord>) -> Judged {
     let mut judged = Judged { claim: claim.clone(), measured: None, verdict: Verdict::NotRun("no finished run".to_owned()), run: None, corpus: None };
     let Some(run) = run else { return judged };
-    judged.run = Some(format!("{}/{}", run.record.experiment, run.record.id));
-    let identity = run.record.corpus.as_ref();
+    judged.run = Some(format!("{}/{}", run.stored.record.experiment, run.stored.record.id));
+    let identity = run.stored.record.corpus.as_ref();
     judged.corpus = identity.filter(|corpus| corpus.synthetic || corpus.stand_in.is_some()).map(|_| run.corpus_name());
-    if run.record.smoke {
+    if run.stored.record.smoke {
         judged.verdict = Verdict::NotRun("a smoke run's numbers mean nothing".to_owned());
-    } else if run.record.status != Status::Finished {
+    } else if run.state != State::Finished {
         judged.verdict = Verdict::NotRun("the run has not finished".to_owned());
     } else {
         judged.measured = claim.metric.as_deref().and_then(|metric| run.number(metric));

@@ -7,7 +7,7 @@ use super::{Cell, Table};
 
 /// The corpus of a run; `None` if it read none.
 pub fn fill(run: &RunRecord) -> Option<Table> {
-    let corpus = run.record.corpus.as_ref()?;
+    let corpus = run.stored.record.corpus.as_ref()?;
     let mut rows = vec![
         vec![Cell::text("corpus"), Cell::text(run.corpus_name())],
         vec![Cell::text("origin"), Cell::text(&corpus.origin)],
@@ -18,7 +18,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
     } else {
         flatten("", &corpus.details, &mut rows);
     }
-    let caption = format!("The corpus that run {} read.", run.record.id);
+    let caption = format!("The corpus that run {} read.", run.stored.record.id);
     Some(Table { name: "corpus", caption, columns: vec!["what", "value"], rows })
 }
 
