@@ -1,5 +1,6 @@
 //! Corpora: named collections of pieces, where they come from, and how their files become scores.
 
+pub mod counterpoint;
 pub mod mat;
 pub mod score;
 pub mod split;
