@@ -4,5 +4,8 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
+pub mod batch;
 pub mod corpus;
+pub mod model;
 pub mod random;
+pub mod training;
