@@ -1,6 +1,8 @@
 //! Corpora: named collections of pieces, where they come from, and how their files become scores.
 
 pub mod midi;
+pub mod counterpoint;
+pub mod mat;
 pub mod score;
 pub mod split;
 
