@@ -9,3 +9,4 @@ pub mod corpus;
 pub mod model;
 pub mod random;
 pub mod training;
+pub mod run;
