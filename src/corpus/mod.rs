@@ -1,12 +1,13 @@
 //! Corpora: named collections of pieces, where they come from, and how their files become scores.
 
+pub mod midi;
 pub mod score;
 pub mod split;
 
 use score::Score;
 
 /// How the reading of one file ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// Read as it stands.
     Ok,
