@@ -14,6 +14,7 @@ pub mod musicxml;
 pub mod open;
 mod own;
 pub mod roll;
+pub mod midi;
 pub mod score;
 pub mod split;
 
@@ -33,7 +34,7 @@ use score::Score;
 use split::Split;
 
 /// How the reading of one file ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// Read as it stands.
     Ok,
