@@ -14,7 +14,6 @@ pub mod musicxml;
 pub mod open;
 mod own;
 pub mod roll;
-pub mod midi;
 pub mod score;
 pub mod split;
 

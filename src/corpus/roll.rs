@@ -3,10 +3,7 @@
 use std::fmt::Write;
 
 use super::mat::Roll;
-use super::score::{NoteKind, NoteMessage, Score, Ticks};
-
-/// Ticks in a beat of a roll's score. With one tick a step, the published rolls then move at a plausible speed.
-pub const TICKS_PER_BEAT: u16 = 2;
+use super::score::{STEPS_PER_BEAT, Score, TICKS_PER_STEP, pitches_of};
 
 impl Roll {
     /// The text that the roll's SHA-256 is of: one line of JSON, without a line feed.
@@ -20,7 +17,7 @@ impl Roll {
         );
         for (index, step) in self.steps.iter().enumerate() {
             text.push_str(if index == 0 { "\"" } else { ",\"" });
-            for (index, pitch) in pitches(*step).enumerate() {
+            for (index, pitch) in pitches_of(*step).enumerate() {
                 let joint = if index == 0 { "" } else { "-" };
                 write!(text, "{joint}{pitch}").expect("a string takes anything");
             }
@@ -30,41 +27,15 @@ impl Roll {
         text
     }
 
-    /// The roll as a score of one track, one tick a step: a pitch that goes on sounding is one long note, since a roll does not
-    /// say where it was struck anew. At a step's beginning, notes end before others start.
+    /// The roll as a score of one track: a pitch that goes on sounding is one long note, since a roll does not say where it was
+    /// struck anew.
     pub fn to_score(&self) -> Score {
-        let mut track = Vec::new();
-        let mut last = 0;
-        let mut sounding = 0;
-        let end = [0_u128];
-        for (now, step) in self.steps.iter().chain(&end).enumerate() {
-            let changes = [
-                (NoteKind::Off, sounding & !step),
-                (NoteKind::On, step & !sounding),
-            ];
-            for (kind, changed) in changes {
-                for pitch in pitches(changed) {
-                    track.push(NoteMessage {
-                        delta: (now - last) as Ticks,
-                        kind,
-                        pitch,
-                    });
-                    last = now;
-                }
-            }
-            sounding = *step;
-        }
-        Score {
-            ticks_per_beat: TICKS_PER_BEAT,
-            tracks: vec![track],
-            duration: self.steps.len() as u64,
-        }
+        Score::from_chords(
+            &self.steps,
+            TICKS_PER_STEP,
+            (TICKS_PER_STEP * STEPS_PER_BEAT) as u16,
+        )
     }
-}
-
-/// The pitches of a step, ascending.
-fn pitches(step: u128) -> impl Iterator<Item = u8> {
-    (0..128).filter(move |pitch| step >> pitch & 1 == 1)
 }
 
 #[cfg(test)]
@@ -91,18 +62,8 @@ mod tests {
     }
 
     #[test]
-    fn held_pitches_are_one_note_and_trailing_silence_counts() {
-        let score = roll(&[0, 1 << 60 | 1 << 64, 1 << 60, 1 << 62, 0, 0]).to_score();
-        let message = |delta, kind, pitch| NoteMessage { delta, kind, pitch };
-        let expected = vec![
-            message(1, NoteKind::On, 60),
-            message(0, NoteKind::On, 64),
-            message(1, NoteKind::Off, 64),
-            message(1, NoteKind::Off, 60),
-            message(0, NoteKind::On, 62),
-            message(1, NoteKind::Off, 62),
-        ];
-        assert_eq!(score.tracks, [expected]);
-        assert_eq!(score.duration, 6);
+    fn the_score_has_the_steps_again() {
+        let steps = [0, 1 << 60 | 1 << 64, 1 << 60, 1 << 62, 0, 0];
+        assert_eq!(roll(&steps).to_score().chords(STEPS_PER_BEAT), steps);
     }
 }
