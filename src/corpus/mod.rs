@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod mat;
 pub mod midi;
 pub mod musicxml;
+mod obtain;
 pub mod open;
 mod own;
 pub mod roll;

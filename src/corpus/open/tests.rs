@@ -1,9 +1,11 @@
 use super::*;
-use crate::corpus::Outcome;
 use crate::corpus::archive::tests::{tar_gz, zip};
+use crate::corpus::catalogue::Address;
 use crate::corpus::catalogue::Counts;
 use crate::corpus::fetch::tests::{Answer, serve};
+use crate::corpus::obtain::find_in_mirror;
 use crate::corpus::split::Split;
+use crate::corpus::{Outcome, files_below};
 use std::time::Duration;
 
 /// A MIDI file of one note, of the given pitch.
