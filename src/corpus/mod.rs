@@ -3,7 +3,6 @@
 //! A [`Corpus`] is a list of pieces in a fixed order, each of which can be read at any time from any thread. `catalogue` knows
 //! the corpora by name, `open` finds or fetches them, and `midi`, `mat`, `musicxml` and `counterpoint` make the scores.
 
-pub mod midi;
 pub mod archive;
 pub mod cache;
 pub mod catalogue;
