@@ -1,0 +1,4 @@
+//! What we measure.
+
+pub mod embedding;
+pub mod projection;
