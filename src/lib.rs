@@ -6,11 +6,14 @@
 
 pub mod analysis;
 pub mod artifacts;
+pub mod batch;
 pub mod claim;
 pub mod corpus;
 pub mod metric;
+pub mod model;
 pub mod random;
 pub mod report;
 pub mod run;
 pub mod sample;
+pub mod training;
 pub mod tsne;
