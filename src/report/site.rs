@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::figure::{Drawing, Section, png};
-use super::page::{self, ExperimentReport, IndexReport, Links};
+use super::page::{self, ExperimentReport, IndexReport};
 use super::record::RunRecord;
 use super::table::{TABLES, Table, claims, hyperparameters};
 use crate::claim::Claim;
