@@ -5,4 +5,5 @@
 //! ```
 
 pub mod corpus;
+pub mod encoding;
 pub mod random;

@@ -5,6 +5,7 @@ pub mod score;
 pub mod split;
 
 use score::Score;
+use serde::{Deserialize, Serialize};
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +19,7 @@ pub enum Outcome {
 }
 
 /// One thing that a reader changed, or the reason why it gave up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// Byte offset in the file as given.
     pub offset: usize,
