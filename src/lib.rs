@@ -11,6 +11,7 @@ pub mod claim;
 pub mod corpus;
 pub mod metric;
 pub mod model;
+pub mod encoding;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -34,6 +34,7 @@ use mat::Roll;
 pub use open::OpenOptions;
 use score::Score;
 use split::Split;
+use serde::{Deserialize, Serialize};
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +48,7 @@ pub enum Outcome {
 }
 
 /// One thing that a reader changed, or the reason why it gave up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// Byte offset in the file as given.
     pub offset: usize,
