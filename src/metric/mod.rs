@@ -1,4 +1,5 @@
 //! What we measure.
 
 pub mod embedding;
+pub mod music;
 pub mod projection;

@@ -33,6 +33,9 @@ mod table;
 mod verify;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use checkpoint::{ArrayData, Checkpoint, NamedArray, read_arrays, write_arrays};
 pub use code::CodeVersion;
 pub use disk::{sha256, sha256_of_file, write_atomically};

@@ -163,7 +163,8 @@ impl Run {
 
     /// Writes a checkpoint, after every value logged so far; the last two checkpoints and the best are kept.
     ///
-    /// Rows of steps up to `checkpoint.step` count as before it and are not measured again by a resumed run.
+    /// A resumed run keeps the rows of steps up to `checkpoint.step` and drops later ones. So what is measured at that
+    /// step is logged before this call, or logged again by a run that is resumed from here.
     pub fn save_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.flush()?;
         Checkpoints::of_run(&self.folder)

@@ -55,10 +55,13 @@ const MOST_MEASURES: usize = 100_000;
 /// Most notes that a piece may have once its repeats are played.
 const MOST_NOTES: usize = 5_000_000;
 
+/// Most beats that a piece may last: as long as a MIDI file may.
+const MOST_BEATS: u64 = 65_536;
+
 /// Time in units: the largest number of equal parts of a beat in which the document's durations are whole numbers.
 type Units = u64;
 
-/// No position in a piece lies further on than this.
+/// No position in a measure lies further on than this.
 const MOST_UNITS: Units = 1 << 50;
 
 fn read_text(text: &str, remarks: &mut Remarks) -> Result<Score> {
@@ -97,15 +100,9 @@ fn read_text(text: &str, remarks: &mut Remarks) -> Result<Score> {
     let end = order
         .iter()
         .try_fold(0, |end: Units, index| end.checked_add(lengths[*index]));
-    let end = end
-        .filter(|end| *end <= MOST_UNITS)
-        .context("the piece is too long")?;
+    let end = end.filter(|end| *end <= MOST_BEATS * units_per_beat);
+    let end = end.with_context(|| format!("the piece is longer than {MOST_BEATS} beats"))?;
     let ticks = Clock { units_per_beat };
-    ensure!(
-        ticks.at(end) <= u64::from(Ticks::MAX),
-        "the piece is too long: {} ticks",
-        ticks.at(end)
-    );
     let mut tracks = Vec::new();
     let mut notes_so_far = 0;
     for measures in &parts {
@@ -121,16 +118,10 @@ fn read_text(text: &str, remarks: &mut Remarks) -> Result<Score> {
             tracks.push(ticks.messages(&join_ties(notes), remarks));
         }
     }
-    // A note may be written to last beyond its measure.
-    let last = tracks
-        .iter()
-        .map(|track| track.iter().map(|it| u64::from(it.delta)).sum())
-        .max()
-        .unwrap_or(0);
     Ok(Score {
         ticks_per_beat: TICKS_PER_BEAT,
         tracks,
-        duration: ticks.at(end).max(last),
+        duration: ticks.at(end),
     })
 }
 
@@ -214,7 +205,8 @@ fn performed(
 ) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
     let mut start = 0;
-    for index in order {
+    for (place, index) in order.iter().enumerate() {
+        let jumped = place > 0 && order[place - 1] + 1 != *index;
         for note in measures
             .get(*index)
             .into_iter()
@@ -222,9 +214,13 @@ fn performed(
             .filter(|note| note.staff == staff)
         {
             ensure!(notes.len() < most, "more than {MOST_NOTES} notes");
+            // A tie over a jump is written where it starts; an ending's first note may not repeat it.
+            let tied_back = note.tied_back || jumped && note.start == 0;
+            let [from, to] = [note.start, note.end].map(|it| start + it);
             notes.push(Note {
-                start: start + note.start,
-                end: start + note.end,
+                start: from,
+                end: to,
+                tied_back,
                 ..*note
             });
         }

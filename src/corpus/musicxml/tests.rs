@@ -191,6 +191,26 @@ fn endings_are_read_from_barlines() {
 }
 
 #[test]
+fn a_tie_reaches_into_the_second_ending_too() {
+    let start = |number| {
+        format!("<barline location=\"left\"><ending number=\"{number}\" type=\"start\"/></barline>")
+    };
+    let stop = "<ending number=\"1\" type=\"stop\"/>";
+    let repeat = format!("<barline>{stop}<repeat direction=\"backward\"/></barline>");
+    let first = start(1) + &note("C", 4, 2, &tie("stop")) + &note("D", 4, 2, "") + &repeat;
+    let second = start(2) + &note("C", 4, 4, "");
+    let score = score(&[&[
+        divisions(1) + &note("C", 4, 4, &tie("start")),
+        first,
+        second,
+    ]]);
+    assert_eq!(
+        sounding(&score, 0),
+        [(60, 0, 24), (62, 24, 32), (60, 32, 64)]
+    );
+}
+
+#[test]
 fn parts_within_measures_are_read_as_measures_within_parts() {
     let part = |id: &str, note: String| format!("<part id=\"{id}\">{note}</part>");
     let first = part("A", note("C", 4, 4, "")) + &part("B", note("C", 3, 4, ""));
@@ -291,7 +311,7 @@ fn a_document_that_multiplies_itself_is_refused() {
     ]]);
     assert!(read(endless.as_bytes()).score.is_some());
     let long = document(&[&[divisions(1) + &note("C", 4, 999_999_999, "")]]);
-    assert!(rejection(long.as_bytes()).starts_with("the piece is too long"));
+    assert!(rejection(long.as_bytes()).starts_with("the piece is longer than 65536 beats"));
 }
 
 #[test]
