@@ -66,7 +66,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = OpenOptions::from_environment();
     match &args.command {
         Command::List { json } => list(*json, &options),
-        Command::Fetch { names, all, from, again } => {
+        Command::Fetch {
+            names,
+            all,
+            from,
+            again,
+        } => {
             let mirror = from.clone().or_else(|| options.mirror.clone());
             fetch(names, *all, *again, &OpenOptions { mirror, ..options })
         }
@@ -78,7 +83,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     if !json {
-        writeln!(out, "{:<20} {:>7} {:>12} {:>9}  {:<8} {:<42} licence", "name", "pieces", "tokens", "unique", "here", "what")?;
+        writeln!(
+            out,
+            "{:<20} {:>7} {:>12} {:>9}  {:<8} {:<42} licence",
+            "name", "pieces", "tokens", "unique", "here", "what"
+        )?;
     }
     for entry in catalogue::all() {
         let counts = entry.counts["all"];
@@ -98,12 +107,20 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
             true => "cached",
             false => "-",
         };
-        let (pieces, tokens, unique) = (grouped(counts.pieces), grouped(counts.tokens), grouped(counts.unique_tokens));
+        let (pieces, tokens, unique) = (
+            grouped(counts.pieces),
+            grouped(counts.tokens),
+            grouped(counts.unique_tokens),
+        );
         writeln!(
             out,
             "{:<20} {pieces:>7} {tokens:>12} {unique:>9}  {here:<8} {:<42} {}",
             entry.name,
-            format!("{}{}", entry.title, if entry.synthetic { ", synthetic" } else { "" }),
+            format!(
+                "{}{}",
+                entry.title,
+                if entry.synthetic { ", synthetic" } else { "" }
+            ),
             entry.licence
         )?;
         for paper in &entry.stand_in_for {
@@ -115,19 +132,33 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
 
 /// Whether the corpus was ever had from its public origin; nothing for a corpus that has none of its own.
 fn origin_fetched(entry: &Entry) -> Option<bool> {
-    let mut public = entry.sources.iter().filter_map(|address| address.fetched).peekable();
+    let mut public = entry
+        .sources
+        .iter()
+        .filter_map(|address| address.fetched)
+        .peekable();
     public.peek()?;
     Some(public.any(|it| it == Fetched::Once))
 }
 
 fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Result<ExitCode> {
-    let every: Vec<String> = catalogue::all().iter().map(|entry| entry.name.clone()).collect();
+    let every: Vec<String> = catalogue::all()
+        .iter()
+        .map(|entry| entry.name.clone())
+        .collect();
     let mut failures = Vec::new();
     for name in if all { &every } else { names } {
         match Corpus::fetch(name, again, options) {
             Ok(corpus) => {
-                let (pieces, fingerprint, origin) = (grouped(corpus.len() as u64), &corpus.fingerprint, &corpus.origin);
-                writeln!(io::stdout(), "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}")?;
+                let (pieces, fingerprint, origin) = (
+                    grouped(corpus.len() as u64),
+                    &corpus.fingerprint,
+                    &corpus.origin,
+                );
+                writeln!(
+                    io::stdout(),
+                    "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}"
+                )?;
             }
             // What befalls one corpus need not befall the next; a full disk does.
             Err(error) if all && !matches!(error.downcast_ref(), Some(CorpusError::Disk(_))) => {
@@ -140,8 +171,16 @@ fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Res
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let names = failures.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let worst = failures.iter().filter_map(|(_, error)| error.downcast_ref::<CorpusError>()).map(CorpusError::exit_code).max();
+    let names = failures
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let worst = failures
+        .iter()
+        .filter_map(|(_, error)| error.downcast_ref::<CorpusError>())
+        .map(CorpusError::exit_code)
+        .max();
     let what = format!("could not fetch {names}");
     Err(match worst {
         Some(4) => CorpusError::Integrity(what).into(),
@@ -159,7 +198,11 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
         }
     }
     if names.is_empty() {
-        entries.extend(catalogue::all().iter().filter(|entry| open::is_cached(entry, options)));
+        entries.extend(
+            catalogue::all()
+                .iter()
+                .filter(|entry| open::is_cached(entry, options)),
+        );
     }
     let mut wrong = Vec::new();
     for entry in entries {
@@ -185,18 +228,30 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
                 continue;
             }
             let written = |it: &catalogue::Counts| {
-                let [pieces, tokens, unique] = [it.pieces, it.tokens, it.unique_tokens].map(grouped);
+                let [pieces, tokens, unique] =
+                    [it.pieces, it.tokens, it.unique_tokens].map(grouped);
                 format!("{pieces} pieces, {tokens} tokens, {unique} unique")
             };
-            let verdict = if good { "good".into() } else { format!("WRONG: the catalogue has {}", written(expected)) };
-            writeln!(out, "{:<20} {split:<6} {}: {verdict}", entry.name, written(&found))?;
+            let verdict = if good {
+                "good".into()
+            } else {
+                format!("WRONG: the catalogue has {}", written(expected))
+            };
+            writeln!(
+                out,
+                "{:<20} {split:<6} {}: {verdict}",
+                entry.name,
+                written(&found)
+            )?;
         }
     }
     if wrong.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let wrong = wrong.join(", ");
-    bail!(CorpusError::Integrity(format!("the fingerprint is right but the counts are not: {wrong}; reading them has changed")))
+    bail!(CorpusError::Integrity(format!(
+        "the fingerprint is right but the counts are not: {wrong}; reading them has changed"
+    )))
 }
 
 /// The number with commas between its thousands.
@@ -218,7 +273,10 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        assert_eq!([0, 999, 1000, 24_654_390].map(grouped), ["0", "999", "1,000", "24,654,390"]);
+        assert_eq!(
+            [0, 999, 1000, 24_654_390].map(grouped),
+            ["0", "999", "1,000", "24,654,390"]
+        );
     }
 
     #[test]

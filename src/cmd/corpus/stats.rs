@@ -33,7 +33,12 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     polyphony_limit: Option<usize>,
     /// How many notes are kept of a chord over the limit
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "polyphony_limit")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        requires = "polyphony_limit"
+    )]
     polyphony_keep: usize,
     /// The seed of those draws
     #[arg(long, default_value_t = 1)]
@@ -90,7 +95,11 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
             if args.json {
                 writeln!(out, "{}", file.json())?;
             } else {
-                writeln!(out, "{:<9} {:>7}  {}  {}", file.outcome, file.notes, file.name, file.detail)?;
+                writeln!(
+                    out,
+                    "{:<9} {:>7}  {}  {}",
+                    file.outcome, file.notes, file.name, file.detail
+                )?;
             }
         }
     }
@@ -113,11 +122,18 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
 
 /// The counts of `corpus` in its usual encoding, for all of it or for one split.
 pub fn counts(corpus: &Corpus) -> Result<impl Fn(Option<Split>) -> Counts> {
-    let encoding = EncodingConfig { kind: usual_encoding(corpus), ..EncodingConfig::default() };
+    let encoding = EncodingConfig {
+        kind: usual_encoding(corpus),
+        ..EncodingConfig::default()
+    };
     let dataset = encode(corpus, &encoding, None, 0)?;
     Ok(move |split| {
         let found = statistics(&dataset, split);
-        Counts { pieces: found.pieces as u64, tokens: found.tokens, unique_tokens: found.unique_tokens as u64 }
+        Counts {
+            pieces: found.pieces as u64,
+            tokens: found.tokens,
+            unique_tokens: found.unique_tokens as u64,
+        }
     })
 }
 
@@ -129,20 +145,37 @@ fn usual_encoding(corpus: &Corpus) -> EncodingKind {
 }
 
 /// The pieces of `split`, or all, as token ids.
-fn encode(corpus: &Corpus, encoding: &EncodingConfig, split: Option<Split>, threads: usize) -> Result<Dataset> {
+fn encode(
+    corpus: &Corpus,
+    encoding: &EncodingConfig,
+    split: Option<Split>,
+    threads: usize,
+) -> Result<Dataset> {
     let splits = assign(&SplitConfig::usual(corpus), corpus)?;
-    let chosen: Vec<usize> = (0..corpus.len()).filter(|index| split.is_none_or(|it| it == splits[*index])).collect();
+    let chosen: Vec<usize> = (0..corpus.len())
+        .filter(|index| split.is_none_or(|it| it == splits[*index]))
+        .collect();
     let read = |number: usize| {
         let index = chosen[number];
-        Ok(Piece { name: corpus.source(index).name.clone(), split: splits[index], reading: corpus.read(index)? })
+        Ok(Piece {
+            name: corpus.source(index).name.clone(),
+            split: splits[index],
+            reading: corpus.read(index)?,
+        })
     };
-    let vocabulary = VocabularyConfig { from: VocabularySource::Corpus };
+    let vocabulary = VocabularyConfig {
+        from: VocabularySource::Corpus,
+    };
     Dataset::build(chosen.len(), read, encoding, &vocabulary, threads)
 }
 
 fn summary(corpus: &Corpus, dataset: &Dataset, args: &Args, encoding: &EncodingConfig) -> Value {
     let found = statistics(dataset, None);
-    let repaired = dataset.pieces.iter().filter(|piece| !piece.remarks.is_empty()).count();
+    let repaired = dataset
+        .pieces
+        .iter()
+        .filter(|piece| !piece.remarks.is_empty())
+        .count();
     let limit = encoding.polyphony_limit;
     json!({
         "name": corpus.name,
@@ -184,12 +217,19 @@ impl FileLine<'_> {
 /// A line for each file, by name. Files that are no pieces of their own belong to no split: they come when all is asked for.
 fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> Vec<FileLine<'a>> {
     let detail = |remarks: &[Remark]| {
-        let texts: Vec<_> = remarks.iter().map(|it| format!("byte {}: {}", it.offset, it.what)).collect();
+        let texts: Vec<_> = remarks
+            .iter()
+            .map(|it| format!("byte {}: {}", it.offset, it.what))
+            .collect();
         texts.join("; ")
     };
     let read = dataset.pieces.iter().map(|piece| FileLine {
         name: &piece.name,
-        outcome: if piece.remarks.is_empty() { "ok" } else { "repaired" },
+        outcome: if piece.remarks.is_empty() {
+            "ok"
+        } else {
+            "repaired"
+        },
         detail: detail(&piece.remarks),
         notes: piece.notes,
     });
@@ -204,12 +244,27 @@ fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> 
         let line = match &left_out.why {
             WhyLeftOut::Unreadable(why) => ("rejected", format!("cannot be read: {why}"), 0),
             WhyLeftOut::Duplicate(of) => {
-                let same = lines.iter().find(|line| line.name == corpus.source(*of).name).expect("each piece has its line");
+                let same = lines
+                    .iter()
+                    .find(|line| line.name == corpus.source(*of).name)
+                    .expect("each piece has its line");
                 let joint = if same.detail.is_empty() { "" } else { "; " };
-                (same.outcome, format!("{}{joint}same bytes as {}, counted once", same.detail, same.name), same.notes)
+                (
+                    same.outcome,
+                    format!(
+                        "{}{joint}same bytes as {}, counted once",
+                        same.detail, same.name
+                    ),
+                    same.notes,
+                )
             }
         };
-        lines.push(FileLine { name: &left_out.name, outcome: line.0, detail: line.1, notes: line.2 });
+        lines.push(FileLine {
+            name: &left_out.name,
+            outcome: line.0,
+            detail: line.1,
+            notes: line.2,
+        });
     }
     lines.sort_by(|a, b| a.name.cmp(b.name));
     lines
