@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod artifacts;
 pub mod batch;
 pub mod claim;
+pub mod cmd;
 pub mod corpus;
 pub mod metric;
 pub mod model;
