@@ -18,7 +18,7 @@ use crate::tsne;
 pub const FEWEST_ROWS: usize = 8;
 
 /// What a single-note token says about its note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
     /// The note starts (MIDI messages).

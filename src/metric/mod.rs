@@ -1,5 +1,7 @@
 //! What we measure.
 
+pub mod baseline;
 pub mod embedding;
 pub mod music;
 pub mod projection;
+pub mod unknown;
