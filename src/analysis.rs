@@ -210,10 +210,10 @@ pub fn analyse(
             points: Vec::new(),
         });
     }
-    let perplexity = settings
+    let perplexity = config
         .perplexity
         .min(tsne::largest_perplexity(rows.len()));
-    let maps = settings
+    let maps = config
         .seeds
         .iter()
         .map(|seed| tsne::embed(&trained, perplexity, config.iterations, *seed))
