@@ -5,5 +5,8 @@
 //! ```
 
 pub mod corpus;
+pub mod diff;
+pub mod metric;
 pub mod random;
 pub mod run;
+pub mod text_table;
