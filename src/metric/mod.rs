@@ -176,3 +176,8 @@ mod tests {
         assert!(!Tolerance::relative(0.1).covers(f64::NAN, 1.0));
     }
 }
+//! What we measure.
+
+pub mod embedding;
+pub mod music;
+pub mod projection;
