@@ -6,7 +6,6 @@
 pub mod archive;
 pub mod cache;
 pub mod catalogue;
-pub mod midi;
 pub mod counterpoint;
 pub mod fetch;
 pub mod mat;
