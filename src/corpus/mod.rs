@@ -19,6 +19,7 @@ pub mod score;
 pub mod split;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ use mat::Roll;
 pub use open::OpenOptions;
 use score::Score;
 use split::Split;
+use serde::{Deserialize, Serialize};
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +47,7 @@ pub enum Outcome {
 }
 
 /// One thing that a reader changed, or the reason why it gave up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// Byte offset in the file as given.
     pub offset: usize,
@@ -138,7 +140,7 @@ pub struct Corpus {
 /// What is known of a piece without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Its path in the archive or directory, with `/`; `train/0` and so on for piano rolls.
+    /// Its path in the archive or directory, with `/`; `train/0` and so on for piano rolls. No other piece has the same.
     pub name: String,
     /// The SHA-256 of its bytes (see the catalogue for what they are), in lower-case hexadecimal.
     pub sha256: String,
@@ -242,6 +244,18 @@ impl Corpus {
             Place::Held(bytes) => Cow::Borrowed(bytes),
             Place::Roll(_) | Place::Composed { .. } => Cow::Borrowed(&[]),
         })
+    }
+}
+
+/// Gives pieces of the same name (an archive may have them) different ones, by their place.
+fn make_names_unique(pieces: &mut [Piece]) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for piece in pieces {
+        let count = seen.entry(piece.source.name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            write!(piece.source.name, "~{count}").expect("a string takes anything");
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::mat::{self, Roll};
 use super::obtain::obtain;
 use super::own::{open_directory, open_file};
 use super::{
-    Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, score_text, sha256,
+    Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique, score_text, sha256,
 };
 
 /// Where corpora are looked for and kept.
@@ -95,7 +95,8 @@ pub fn is_cached(entry: &Entry, options: &OpenOptions) -> bool {
         .all(|part| cache::path(&options.cache, &part.name).exists())
 }
 
-fn unknown(name: &str) -> CorpusError {
+/// The error for a name that leads nowhere, with the nearest that does not.
+pub fn unknown(name: &str) -> CorpusError {
     let hint = match catalogue::nearest(name) {
         Some(nearest) => format!("did you mean '{nearest}'?"),
         None => "`harness corpus list` shows the names".into(),
@@ -204,6 +205,7 @@ fn packed_pieces(entry: &Entry, packs: &[Pack]) -> Result<Vec<Piece>> {
     }
     let mut pieces: Vec<Piece> = pieces.into_values().collect();
     pieces.sort_by(|a, b| a.source.sha256.cmp(&b.source.sha256));
+    make_names_unique(&mut pieces);
     Ok(pieces)
 }
 

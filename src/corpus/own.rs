@@ -11,7 +11,7 @@ use super::archive::{self, Wanted};
 use super::catalogue::Format;
 use super::open::{file_name, roll_pieces};
 use super::{
-    Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint, mat,
+    Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint, make_names_unique, mat,
     sha256,
 };
 
@@ -187,6 +187,7 @@ fn own(
             }
         }
     }
+    make_names_unique(&mut pieces);
     if pieces.is_empty() && left_out.is_empty() {
         return Err(CorpusError::Unavailable(format!("there is no MIDI file in '{name}'")).into());
     }

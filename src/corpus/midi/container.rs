@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::repair::{Repairs, Track, find_chunk, is_chunk, walk};
+use super::repair::Repairs;
+use super::track::{Track, find_chunk, is_chunk, walk};
 use super::{CleanFile, MAX_BYTES, MAX_TRACKS, Remark, smpte_ticks_per_beat};
 
 /// The fields of a header chunk, as midly accepts them.

@@ -1,7 +1,7 @@
 //! Standard MIDI Files ⇄ scores.
 //!
 //! midly parses. Its lenient mode drops without a word what it does not understand, so a scan of our own goes over the bytes first
-//! ([`container`] finds header and tracks, [`repair`] walks a track's events) and states whatever is irregular. A regular file goes to
+//! ([`container`] finds header and tracks, [`track`] walks a track's events) and states whatever is irregular. A regular file goes to
 //! midly as it stands; of any other, midly gets the repaired bytes.
 //!
 //! Kept are note messages alone; the times of all others are added on. Formats 0, 1 and 2 are read alike: the tracks in file order. With
@@ -10,6 +10,7 @@
 
 mod container;
 mod repair;
+mod track;
 mod write;
 
 pub use write::{write, write_with_tempo};
@@ -62,7 +63,7 @@ struct CleanFile<'a> {
     /// Header and track chunks.
     bytes: Cow<'a, [u8]>,
     /// For each track how many events and how many note messages the scan saw.
-    tracks: Vec<repair::Count>,
+    tracks: Vec<track::Count>,
 }
 
 /// Scans a file, repairs it where it needs to be, or gives the reason why it cannot be read.

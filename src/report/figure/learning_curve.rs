@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::super::record::{Metric, RunRecord};
 use super::super::text::number;
-use super::style::{self, Anchor, Axis, LABEL, MUTED, Panel, SMALL, TICK, WIDTH, series_colour, series_mark};
+use super::style::{self, Anchor, Axis, MUTED, Panel, SMALL, TICK, WIDTH, series_colour, series_mark};
 use super::{Drawing, Spot, csv_text};
 
 /// A metric worth a curve: its name, what it is, whether smaller is better.
@@ -96,7 +96,6 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
             let (anchor, shift) = if x > WIDTH / 2 { (Anchor::Right, -14) } else { (Anchor::Left, 14) };
             canvas.text((x + shift, panel.top + 22), anchor, TICK, style::INK, &label)?;
         }
-        let _ = LABEL;
         Ok(())
     })?;
     let csv_rows = series.iter().flat_map(|(_, rows)| rows.iter());

@@ -10,15 +10,32 @@ use crate::sample::{Origin, Sample};
 
 /// The longest stretch that is drawn, in seconds.
 const LONGEST: f64 = 40.0;
+/// The most notes that answer to a pointer, so that a page stays light.
+const MOST_SPOTS: usize = 400;
 const HEIGHT: i32 = 620;
+
+const LEFT: i32 = 130;
+const RIGHT: i32 = WIDTH - 40;
+const TOP: i32 = 76;
+const BOTTOM: i32 = HEIGHT - 136;
 
 /// One piano roll a sample; all share the pitch range and the time scale, so that they compare.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let notes = || run.samples.iter().flat_map(|sample| &sample.notes);
     let low = notes().map(|note| note.pitch()).min().unwrap_or(48).saturating_sub(2);
     let high = notes().map(|note| note.pitch()).max().unwrap_or(72).saturating_add(2).min(127);
-    let end = notes().map(|note| note.onset() + note.duration()).fold(1.0, f64::max).min(LONGEST);
-    run.samples.iter().map(|sample| draw_sample(run, sample, (low, high), end)).collect()
+    run.samples.iter().map(|sample| draw_sample(run, sample, (low, high), seconds_drawn(run))).collect()
+}
+
+/// How many seconds every piano roll of the run shows.
+fn seconds_drawn(run: &RunRecord) -> f64 {
+    let notes = run.samples.iter().flat_map(|sample| &sample.notes);
+    notes.map(|note| note.onset() + note.duration()).fold(1.0, f64::max).min(LONGEST)
+}
+
+/// Where time runs in the run's piano rolls, for a player: left, right, top, bottom and the seconds between left and right.
+pub fn panel_of(run: &RunRecord) -> String {
+    format!("{LEFT} {RIGHT} {TOP} {BOTTOM} {}", seconds_drawn(run))
 }
 
 fn draw_sample(run: &RunRecord, sample: &Sample, (low, high): (u8, u8), end: f64) -> Result<Drawing> {
@@ -32,7 +49,7 @@ fn draw_sample(run: &RunRecord, sample: &Sample, (low, high): (u8, u8), end: f64
         let x = Axis::linear("seconds", 0.0, end, 10);
         let octaves = (low..=high).filter(|pitch| pitch % 12 == 0).map(|pitch| (f64::from(pitch), note_name(pitch))).collect();
         let y = Axis { name: "pitch".to_owned(), low: f64::from(low) - 0.5, high: f64::from(high) + 0.5, ticks: octaves };
-        let panel = Panel { left: 130, top: 76, right: WIDTH - 40, bottom: HEIGHT - 136, x, y };
+        let panel = Panel { left: LEFT, top: TOP, right: RIGHT, bottom: BOTTOM, x, y };
         panel.draw_axes(canvas)?;
         for note in &drawn {
             let pitch = f64::from(note.pitch());
@@ -42,13 +59,11 @@ fn draw_sample(run: &RunRecord, sample: &Sample, (low, high): (u8, u8), end: f64
             // A gap of one unit keeps repeated notes apart.
             canvas.bar((left, top), ((right - 1).max(left + 2), bottom.max(top + 2)), colour)?;
         }
-        if spots.len() < 400 {
-            spots.extend(drawn.iter().take(400).map(|note| {
+        spots.extend(drawn.iter().take(MOST_SPOTS).map(|note| {
                 let (x, y) = panel.at(note.onset() + note.duration() / 2.0, f64::from(note.pitch()));
                 let lines = vec![format!("{} at {} s for {} s", note_name(note.pitch()), number(note.onset()), number(note.duration()))];
                 Spot { x, y, radius: 10, lines, pitch: Some(note.pitch()) }
             }));
-        }
         Ok(())
     })?;
     let csv = csv_text(
