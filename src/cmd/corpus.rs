@@ -123,7 +123,7 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
             ),
             entry.licence
         )?;
-        for paper in &entry.stand_in_for {
+        if let Some(paper) = &entry.stand_in_for {
             writeln!(out, "{:<20} a stand-in for {paper}", "")?;
         }
     }
