@@ -1,3 +1,5 @@
+//! Corpora from a mirror, from a server on this machine, from the cache, and from nowhere.
+
 use super::*;
 use crate::corpus::archive::tests::{tar_gz, zip};
 use crate::corpus::catalogue::Address;
