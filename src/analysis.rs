@@ -18,7 +18,7 @@ use crate::tsne;
 pub const FEWEST_ROWS: usize = 8;
 
 /// What a single-note token says about its note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
     /// The note starts (MIDI messages).
@@ -98,7 +98,7 @@ pub struct NoteRow {
 /// How the maps are made and tested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AnalysisSettings {
+pub struct AnalysisConfig {
     /// t-SNE's perplexity; lowered to a third of the other rows where there are few.
     pub perplexity: f64,
     /// t-SNE's iterations.
@@ -113,7 +113,7 @@ pub struct AnalysisSettings {
     pub permutation_seed: u64,
 }
 
-impl Default for AnalysisSettings {
+impl Default for AnalysisConfig {
     fn default() -> Self {
         Self {
             perplexity: 30.0,
@@ -123,6 +123,16 @@ impl Default for AnalysisSettings {
             permutations: 9_999,
             permutation_seed: 0,
         }
+    }
+}
+
+impl AnalysisConfig {
+    /// What a smoke run makes of it: the same path, two maps of few iterations.
+    pub fn smoke(mut self) -> Self {
+        self.iterations = self.iterations.min(100);
+        self.seeds.truncate(2);
+        self.permutations = self.permutations.min(199);
+        self
     }
 }
 
@@ -150,7 +160,35 @@ pub struct Analysis {
     pub points: Vec<MapPoint>,
 }
 
-/// Measures the rows of the map called `name` (`most-frequent` or `mean`).
+/// Measures every map of a run; `statistics` holds each by name.
+///
+/// `statistics.claims` repeats what the paper's sentences are judged by, of the first map's trained rows: `on_off_mid_range`,
+/// `on_off_outer` and `registers`, each with `purity`, `chance`, `p_value` and `silhouette`.
+pub fn analyse_all(maps: &[(String, Vec<NoteRow>)], played: &[u64; 128], config: &AnalysisConfig) -> Result<Analysis> {
+    let mut all = Analysis { statistics: Value::Null, points: Vec::new() };
+    let mut statistics = Json::new();
+    for (name, rows) in maps {
+        let analysis = analyse(name, rows, played, config)?;
+        statistics.insert(name.clone(), analysis.statistics);
+        all.points.extend(analysis.points);
+    }
+    if let Some(first) = maps.first().map(|(name, _)| &statistics[name]) {
+        let claim = |labels: &str| {
+            let found = &first[labels]["trained"];
+            json!({ "purity": found["purity"], "chance": found["purity_chance"], "p_value": found["purity_p"], "silhouette": found["silhouette"] })
+        };
+        let claims = json!({
+            "on_off_mid_range": claim("kind_mid_range"),
+            "on_off_outer": claim("kind_outside_mid_range"),
+            "registers": claim("register"),
+        });
+        statistics.insert("claims".to_owned(), claims);
+    }
+    all.statistics = Value::Object(statistics);
+    Ok(all)
+}
+
+/// Measures the rows of the map called `name` (such as `most-frequent` or `mean`).
 ///
 /// `played` counts the notes of each pitch in the corpus: the middle half of them bounds the "mid-range". With fewer than
 /// [`FEWEST_ROWS`] rows, or rows that are all equal, nothing is measured and `statistics.skipped` says why.
@@ -158,7 +196,7 @@ pub fn analyse(
     name: &str,
     rows: &[NoteRow],
     played: &[u64; 128],
-    settings: &AnalysisSettings,
+    config: &AnalysisConfig,
 ) -> Result<Analysis> {
     let trained: Vec<Vec<f64>> = rows.iter().map(|row| row.trained.clone()).collect();
     let untrained: Vec<Vec<f64>> = rows.iter().map(|row| row.untrained.clone()).collect();
@@ -172,17 +210,17 @@ pub fn analyse(
             points: Vec::new(),
         });
     }
-    let perplexity = settings
+    let perplexity = config
         .perplexity
         .min(tsne::largest_perplexity(rows.len()));
-    let maps = settings
+    let maps = config
         .seeds
         .iter()
-        .map(|seed| tsne::embed(&trained, perplexity, settings.iterations, *seed))
+        .map(|seed| tsne::embed(&trained, perplexity, config.iterations, *seed))
         .collect::<Result<Vec<_>>>()
         .with_context(|| format!("failed to draw the map '{name}'"))?;
-    let first_seed = settings.seeds.first().copied().unwrap_or(0);
-    let untrained_map = tsne::embed(&untrained, perplexity, settings.iterations, first_seed)
+    let first_seed = config.seeds.first().copied().unwrap_or(0);
+    let untrained_map = tsne::embed(&untrained, perplexity, config.iterations, first_seed)
         .with_context(|| format!("failed to draw the untrained map '{name}'"))?;
     let (pca, shares) = principal_components(&trained);
 
@@ -196,7 +234,7 @@ pub fn analyse(
             y: *y,
         }));
     };
-    for (map, seed) in maps.iter().zip(&settings.seeds) {
+    for (map, seed) in maps.iter().zip(&config.seeds) {
         keep(name.to_owned(), *seed, &map.points);
     }
     keep(
@@ -208,9 +246,9 @@ pub fn analyse(
 
     let mut statistics = Json::new();
     statistics.insert("rows".to_owned(), json!(rows.len()));
-    let mut used = serde_json::to_value(settings)?;
+    let mut used = serde_json::to_value(config)?;
     used["perplexity"] = json!(perplexity);
-    used["perplexity_asked"] = json!(settings.perplexity);
+    used["perplexity_asked"] = json!(config.perplexity);
     statistics.insert("settings".to_owned(), used);
     let (low, high) = mid_range(played);
     statistics.insert(
@@ -228,12 +266,12 @@ pub fn analyse(
     for labelling in labellings(rows, low, high) {
         statistics.insert(
             labelling.name.to_owned(),
-            labelling.measure(&spaces, settings),
+            labelling.measure(&spaces, config),
         );
     }
     statistics.insert(
         "map".to_owned(),
-        map_quality(&spaces, shares, untrained_map.kl, settings.neighbours),
+        map_quality(&spaces, shares, untrained_map.kl, config.neighbours),
     );
     statistics.insert("spread".to_owned(), spread(&maps));
     Ok(Analysis {
@@ -316,7 +354,7 @@ fn labellings(rows: &[NoteRow], low: u8, high: u8) -> Vec<Labelling> {
 
 impl Labelling {
     /// The statistics of this question in every space, or why there are none.
-    fn measure(&self, spaces: &Spaces, settings: &AnalysisSettings) -> Value {
+    fn measure(&self, spaces: &Spaces, config: &AnalysisConfig) -> Value {
         let sizes: Vec<usize> = (0..self.classes.len())
             .map(|class| self.labels.iter().filter(|label| **label == class).count())
             .collect();
@@ -337,24 +375,24 @@ impl Labelling {
         }
         result.insert(
             "trained".to_owned(),
-            self.statistics(spaces.trained, settings, true),
+            self.statistics(spaces.trained, config, true),
         );
         result.insert(
             "untrained".to_owned(),
-            self.statistics(spaces.untrained, settings, true),
+            self.statistics(spaces.untrained, config, true),
         );
         result.insert(
             "pca".to_owned(),
-            self.statistics(spaces.pca, settings, false),
+            self.statistics(spaces.pca, config, false),
         );
         result.insert(
             "untrained_tsne".to_owned(),
-            self.statistics(spaces.untrained_map, settings, false),
+            self.statistics(spaces.untrained_map, config, false),
         );
         let maps: Vec<Value> = spaces
             .maps
             .iter()
-            .map(|map| self.statistics(&map.points, settings, false))
+            .map(|map| self.statistics(&map.points, config, false))
             .collect();
         let Some(Value::Object(mut first)) = maps.first().cloned() else {
             return Value::Object(result);
@@ -374,14 +412,14 @@ impl Labelling {
     fn statistics<R: AsRef<[f64]>>(
         &self,
         rows: &[R],
-        settings: &AnalysisSettings,
+        config: &AnalysisConfig,
         test_silhouette: bool,
     ) -> Value {
         let rows: Vec<&[f64]> = self.members.iter().map(|i| rows[*i].as_ref()).collect();
         let distances = Distances::between(&rows);
-        let neighbours = distances.neighbours(settings.neighbours);
+        let neighbours = distances.neighbours(config.neighbours);
         let kept = purity(&neighbours, &self.labels);
-        let (permutations, seed) = (settings.permutations, settings.permutation_seed);
+        let (permutations, seed) = (config.permutations, config.permutation_seed);
         let kept_test = permutation_test(kept, &self.labels, permutations, seed, |labels| {
             purity(&neighbours, labels)
         });
@@ -486,12 +524,12 @@ mod tests {
             .collect()
     }
 
-    fn quick() -> AnalysisSettings {
-        AnalysisSettings {
+    fn quick() -> AnalysisConfig {
+        AnalysisConfig {
             iterations: 250,
             seeds: vec![0, 1],
             permutations: 199,
-            ..AnalysisSettings::default()
+            ..AnalysisConfig::default()
         }
     }
 

@@ -255,7 +255,8 @@ fn style(anchor: Anchor, size: f64, colour: RGBColor) -> TextStyle<'static> {
         Anchor::Centre => HPos::Center,
         Anchor::Right => HPos::Right,
     };
-    TextStyle::from((FontFamily::SansSerif, size).into_font()).color(&colour).pos(Pos::new(horizontal, VPos::Center))
+    let colour = colour.to_backend_color();
+    TextStyle { font: (FontFamily::SansSerif, size).into_font(), color: colour, pos: Pos::new(horizontal, VPos::Center) }
 }
 
 /// One axis of a panel: the range it shows, its name and its labelled places.

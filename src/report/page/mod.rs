@@ -11,7 +11,7 @@ use super::record::RunRecord;
 use super::table::{Cell, Table};
 
 pub use run_page::{own_page, run_facts, run_sections};
-pub use site_page::{ExperimentReport, IndexReport, experiment_page, index_page};
+pub use site_page::{ExperimentReport, IndexReport, experiment_page, glance_table, index_page};
 
 /// Where a page finds a figure's files and a run's MIDI files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
 }
 
 /// The runs of an experiment, so that a reader sees what else there is.
-pub fn runs_table(report: &ExperimentReport) -> Table {
+fn runs_table(report: &ExperimentReport) -> Table {
     let shown = report.shown.map(|run| &run.stored.record.id);
     let row = |run: &&RunRecord| {
         let record = &run.stored.record;
