@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod corpus;
+pub mod kernel;
 pub mod model;
 pub mod random;
 pub mod training;
