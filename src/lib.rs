@@ -4,9 +4,28 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
+pub mod analysis;
+pub mod artifacts;
 pub mod batch;
+pub mod claim;
+pub mod cmd;
 pub mod corpus;
 pub mod kernel;
+pub mod device;
+pub mod encoding;
+pub mod execute;
+pub mod experiment;
+pub mod generate;
+pub mod kernel;
+pub mod diff;
+pub mod metric;
+pub mod metric;
 pub mod model;
 pub mod random;
+pub mod report;
+pub mod run;
+pub mod text_table;
+pub mod sample;
+pub mod single_note;
 pub mod training;
+pub mod tsne;

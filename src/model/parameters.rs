@@ -29,7 +29,7 @@ impl Array {
         let array = arrays.iter().find(|array| array.name == name);
         let array = array.ok_or_else(|| anyhow::anyhow!("there is no array '{name}'"))?;
         ensure!(
-            array.shape == shape && array.values.len() == shape.iter().product(),
+            array.shape == shape && array.values.len() == shape.iter().product::<usize>(),
             "array '{name}' has shape {:?} and {} values, expected shape {shape:?}",
             array.shape,
             array.values.len()
