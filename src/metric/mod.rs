@@ -2,7 +2,12 @@
 //!
 //! Flow: model → training → **metric** → run. Values are plain numbers here; nothing in this room reads or writes.
 
+pub mod baseline;
+pub mod embedding;
 pub mod likelihood;
+pub mod music;
+pub mod projection;
+pub mod unknown;
 
 /// Everything that a reader of a metric's value must know, apart from the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -176,10 +181,3 @@ mod tests {
         assert!(!Tolerance::relative(0.1).covers(f64::NAN, 1.0));
     }
 }
-//! What we measure.
-
-pub mod baseline;
-pub mod embedding;
-pub mod music;
-pub mod projection;
-pub mod unknown;
