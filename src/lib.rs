@@ -10,7 +10,6 @@ pub mod batch;
 pub mod claim;
 pub mod cmd;
 pub mod corpus;
-pub mod kernel;
 pub mod device;
 pub mod diff;
 pub mod encoding;

@@ -224,7 +224,3 @@ fn composed_step<D: Backend>(
     }
     *logits = D::logits(runtime, &x, output.0, output.1);
 }
-impl Runtime<Cpu> { /// shim
- pub fn fused(_: crate::kernel::Kernels, _: Precision) -> Self { Self::composed() } }
-impl Precision { /// The name.
- pub fn name(self) -> &'static str { match self { Self::F32 => "f32", Self::Bf16 => "bf16" } } }
