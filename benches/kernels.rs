@@ -9,7 +9,10 @@
 
 use std::time::Instant;
 
-use harness::kernel::{Adam, Kernels, KernelPath, LstmShape, LstmTape, LstmWeights, Precision, RowGradient, WeightRows, to_bf16};
+use harness::kernel::{
+    Adam, KernelPath, Kernels, LstmShape, LstmTape, LstmWeights, Precision, RowGradient,
+    WeightRows, to_bf16,
+};
 
 struct Options {
     filter: String,
@@ -18,12 +21,22 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mut options = Options { filter: String::new(), precision: Precision::F32, repeats: 11 };
+    let mut options = Options {
+        filter: String::new(),
+        precision: Precision::F32,
+        repeats: 11,
+    };
     let mut threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut path = KernelPath::detect();
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} needs a value"));
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| anyhow::anyhow!("{argument} needs a value"))
+        };
         match argument.as_str() {
             "--threads" => threads = value()?.parse()?,
             "--repeats" => options.repeats = value()?.parse()?,
@@ -39,32 +52,68 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut kernels = Kernels::new(path, threads);
-    println!("path {}, {threads} threads, {:?}, median of {}", path.name(), options.precision, options.repeats);
+    println!(
+        "path {}, {threads} threads, {:?}, median of {}",
+        path.name(),
+        options.precision,
+        options.repeats
+    );
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6}",
         "kernel", "ms", "cpu ms", "GFLOP/s", "peak", "share", "cpu"
     );
 
-    for (model, positions, vocabulary) in
-        [("bach", 2500, 35_509), ("classical", 625, 132_437), ("muse", 2500, 39_289), ("muse_truncated", 2500, 21_510)]
-    {
+    for (model, positions, vocabulary) in [
+        ("bach", 2500, 35_509),
+        ("classical", 625, 132_437),
+        ("muse", 2500, 39_289),
+        ("muse_truncated", 2500, 21_510),
+    ] {
         head(&mut kernels, &options, model, positions, 128, vocabulary);
         optimizer(&mut kernels, &options, model, positions, vocabulary);
     }
-    lstm(&mut kernels, &options, "bach", LstmShape { time: 50, batch: 50, input: 128, hidden: 128 });
-    lstm(&mut kernels, &options, "classical", LstmShape { time: 25, batch: 25, input: 128, hidden: 128 });
+    lstm(
+        &mut kernels,
+        &options,
+        "bach",
+        LstmShape {
+            time: 50,
+            batch: 50,
+            input: 128,
+            hidden: 128,
+        },
+    );
+    lstm(
+        &mut kernels,
+        &options,
+        "classical",
+        LstmShape {
+            time: 25,
+            batch: 25,
+            input: 128,
+            hidden: 128,
+        },
+    );
     sigmoid(&mut kernels, &options);
     generation(&mut kernels, &options);
     Ok(())
 }
 
 /// Runs `work` and prints its row; `flops` of zero leaves the rates out.
-fn row(kernels: &mut Kernels, options: &Options, name: &str, flops: f64, mut work: impl FnMut(&mut Kernels)) {
+fn row(
+    kernels: &mut Kernels,
+    options: &Options,
+    name: &str,
+    flops: f64,
+    mut work: impl FnMut(&mut Kernels),
+) {
     if !name.contains(&options.filter) {
         return;
     }
     let mut operations = 0.0;
-    let (_, seconds) = median(5, || operations = kernels.peak_operations(options.precision));
+    let (_, seconds) = median(5, || {
+        operations = kernels.peak_operations(options.precision)
+    });
     let peak = operations / seconds * kernels.threads() as f64;
     (0..2).for_each(|_| work(kernels));
     let (wall, cpu) = median(options.repeats, || work(kernels));
@@ -101,21 +150,30 @@ fn median(repeats: usize, mut work: impl FnMut()) -> (f64, f64) {
 /// CPU time of all threads of this process so far, from the first number of each `/proc/self/task/*/schedstat`; NaN where
 /// the system has none.
 fn cpu_seconds() -> f64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return f64::NAN };
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return f64::NAN;
+    };
     let nanoseconds = tasks.flatten().map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
+        text.split_whitespace()
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(f64::NAN)
     });
     nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Numbers in −size … size that need no generator.
 fn numbers(len: usize, size: f32) -> Vec<f32> {
-    (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 * size - size).collect()
+    (0..len as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 * size - size)
+        .collect()
 }
 
 fn tokens(len: usize, vocabulary: usize) -> Vec<u32> {
-    (0..len as u64).map(|i| (i * 7_919 % vocabulary as u64) as u32).collect()
+    (0..len as u64)
+        .map(|i| (i * 7_919 % vocabulary as u64) as u32)
+        .collect()
 }
 
 fn head(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usize, v: usize) {
@@ -130,7 +188,15 @@ fn head(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usiz
     let precision = options.precision;
     row(kernels, options, &names[0], 3.0 * flops, |kernels| {
         kernels.head_forward_backward(
-            precision, &h, &w, &bias, &targets, 1.0 / n as f32, &mut dh, &mut dw, &mut db,
+            precision,
+            &h,
+            &w,
+            &bias,
+            &targets,
+            1.0 / n as f32,
+            &mut dh,
+            &mut dw,
+            &mut db,
         );
     });
     let mut nll = vec![0.0; n];
@@ -140,11 +206,20 @@ fn head(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usiz
 }
 
 fn optimizer(kernels: &mut Kernels, options: &Options, model: &str, n: usize, v: usize) {
-    let names = [format!("adam {model} W"), format!("adam_rows {model}"), format!("embedding {model}")];
+    let names = [
+        format!("adam {model} W"),
+        format!("adam_rows {model}"),
+        format!("embedding {model}"),
+    ];
     if !names.iter().any(|name| name.contains(&options.filter)) {
         return;
     }
-    let adam = Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    let adam = Adam {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    };
     let mut param = numbers(v * 128, 0.1);
     let grad = numbers(v * 128, 0.01);
     let (mut m, mut s) = (vec![0.0; v * 128], vec![0.0; v * 128]);
@@ -164,32 +239,76 @@ fn optimizer(kernels: &mut Kernels, options: &Options, model: &str, n: usize, v:
 }
 
 fn lstm(kernels: &mut Kernels, options: &Options, model: &str, shape: LstmShape) {
-    let LstmShape { time, batch, input, hidden } = shape;
+    let LstmShape {
+        time,
+        batch,
+        input,
+        hidden,
+    } = shape;
     let rows = time * batch;
-    let (w_ih, w_hh) = (numbers(4 * hidden * input, 0.09), numbers(4 * hidden * hidden, 0.09));
-    let (bias, x, dh) = (numbers(4 * hidden, 0.09), numbers(rows * input, 1.0), numbers(rows * hidden, 1.0));
+    let (w_ih, w_hh) = (
+        numbers(4 * hidden * input, 0.09),
+        numbers(4 * hidden * hidden, 0.09),
+    );
+    let (bias, x, dh) = (
+        numbers(4 * hidden, 0.09),
+        numbers(rows * input, 1.0),
+        numbers(rows * hidden, 1.0),
+    );
     let state = numbers(batch * hidden, 0.5);
-    let weights = LstmWeights { w_ih: &w_ih, w_hh: &w_hh, bias: &bias };
-    let (mut tape, mut h, mut c) = (LstmTape::default(), vec![0.0; rows * hidden], vec![0.0; batch * hidden]);
+    let weights = LstmWeights {
+        w_ih: &w_ih,
+        w_hh: &w_hh,
+        bias: &bias,
+    };
+    let (mut tape, mut h, mut c) = (
+        LstmTape::default(),
+        vec![0.0; rows * hidden],
+        vec![0.0; batch * hidden],
+    );
     let (mut dx, mut dw_ih) = (vec![0.0; x.len()], vec![0.0; w_ih.len()]);
     let (mut dw_hh, mut db) = (vec![0.0; w_hh.len()], vec![0.0; bias.len()]);
     let flops = 2.0 * (rows * 4 * hidden * (input + hidden)) as f64;
     let precision = options.precision;
-    row(kernels, options, &format!("lstm_forward {model}"), flops, |kernels| {
-        kernels.lstm_forward(precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c);
-    });
-    row(kernels, options, &format!("lstm forward+backward {model}"), 3.0 * flops, |kernels| {
-        kernels.lstm_forward(precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c);
-        kernels.lstm_backward(
-            precision, shape, weights, &x, &state, &state, &h, &mut tape, &dh, &mut dx, &mut dw_ih, &mut dw_hh, &mut db,
-        );
-    });
+    row(
+        kernels,
+        options,
+        &format!("lstm_forward {model}"),
+        flops,
+        |kernels| {
+            kernels.lstm_forward(
+                precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c,
+            );
+        },
+    );
+    row(
+        kernels,
+        options,
+        &format!("lstm forward+backward {model}"),
+        3.0 * flops,
+        |kernels| {
+            kernels.lstm_forward(
+                precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c,
+            );
+            kernels.lstm_backward(
+                precision, shape, weights, &x, &state, &state, &h, &mut tape, &dh, &mut dx,
+                &mut dw_ih, &mut dw_hh, &mut db,
+            );
+        },
+    );
 }
 
 fn sigmoid(kernels: &mut Kernels, options: &Options) {
     let n = 2500;
-    let masks: Vec<u128> = (0..n as u32).map(|i| 1 << (21 + i % 88) | 1 << (21 + i * 7 % 88) | 1 << 60).collect();
-    let (table, h, w, bias) = (numbers(88 * 128, 0.1), numbers(n * 128, 1.0), numbers(88 * 128, 0.1), numbers(88, 0.1));
+    let masks: Vec<u128> = (0..n as u32)
+        .map(|i| 1 << (21 + i % 88) | 1 << (21 + i * 7 % 88) | 1 << 60)
+        .collect();
+    let (table, h, w, bias) = (
+        numbers(88 * 128, 0.1),
+        numbers(n * 128, 1.0),
+        numbers(88 * 128, 0.1),
+        numbers(88, 0.1),
+    );
     let (mut x, mut logits) = (vec![0.0; n * 128], vec![0.0; n * 88]);
     let (mut dtable, mut dh, mut dw, mut db) = (table.clone(), h.clone(), w.clone(), bias.clone());
     row(kernels, options, "sigmoid input sum", 0.0, |kernels| {
@@ -197,11 +316,17 @@ fn sigmoid(kernels: &mut Kernels, options: &Options) {
         kernels.multi_hot_backward(&masks, &h, &mut dtable);
     });
     let precision = options.precision;
-    row(kernels, options, "sigmoid head", 3.0 * 2.0 * (n * 128 * 88) as f64, |kernels| {
-        kernels.linear_forward(precision, &h, &w, &bias, &mut logits);
-        kernels.bce_with_logits(&mut logits, &masks, 1.0, None);
-        kernels.linear_backward(precision, &h, &w, &logits, &mut dh, &mut dw, &mut db);
-    });
+    row(
+        kernels,
+        options,
+        "sigmoid head",
+        3.0 * 2.0 * (n * 128 * 88) as f64,
+        |kernels| {
+            kernels.linear_forward(precision, &h, &w, &bias, &mut logits);
+            kernels.bce_with_logits(&mut logits, &masks, 1.0, None);
+            kernels.linear_backward(precision, &h, &w, &logits, &mut dh, &mut dw, &mut db);
+        },
+    );
 }
 
 fn generation(kernels: &mut Kernels, options: &Options) {
@@ -220,9 +345,20 @@ fn generation(kernels: &mut Kernels, options: &Options) {
     row(kernels, options, "generate sample", 0.0, |kernels| {
         std::hint::black_box(kernels.sample(&logits, 1.0, 0.7));
     });
-    let shape = LstmShape { time: 1, batch: 1, input: k, hidden: k };
+    let shape = LstmShape {
+        time: 1,
+        batch: 1,
+        input: k,
+        hidden: k,
+    };
     let (w_ih, bias) = (numbers(4 * k * k, 0.09), numbers(4 * k, 0.09));
-    let weights = LstmWeights { w_ih: &w_ih, w_hh: &w_ih, bias: &bias };
+    let weights = LstmWeights {
+        w_ih: &w_ih,
+        w_hh: &w_ih,
+        bias: &bias,
+    };
     let (mut state, mut c) = (numbers(k, 0.5), numbers(k, 0.5));
-    row(kernels, options, "generate lstm_step", 0.0, |kernels| kernels.lstm_step(shape, weights, &h, &mut state, &mut c));
+    row(kernels, options, "generate lstm_step", 0.0, |kernels| {
+        kernels.lstm_step(shape, weights, &h, &mut state, &mut c)
+    });
 }

@@ -1,0 +1,581 @@
+//! A corpus as token ids: what models are trained and judged on.
+//!
+//! Building streams: each thread reads, encodes and forgets one piece at a time, so that what grows is the ids alone (their memory is
+//! needed twice at the end, when they are put in order). The result does not depend on the number of threads.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use super::statistics::Music;
+use super::vocabulary::{Vocabulary, VocabularyConfig, VocabularySource};
+use super::{Encode, EncodingConfig, EncodingKind, Symbol};
+use crate::corpus::split::Split;
+use crate::corpus::{Reading, Remark};
+use crate::random;
+
+/// A piece as a corpus gives it.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Its name, unlike any other of the corpus; the notes that a polyphony limit leaves out depend on it.
+    pub name: String,
+    /// Its part of the corpus.
+    pub split: Split,
+    /// What came of reading it.
+    pub reading: Reading,
+}
+
+/// A piece in a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodedPiece {
+    /// Its name.
+    pub name: String,
+    /// Its part of the corpus.
+    pub split: Split,
+    /// Where its tokens lie in [`Dataset::tokens`].
+    pub range: Range<usize>,
+    /// How many notes it has (note-ons that were read).
+    pub notes: usize,
+    /// What was repaired when it was read.
+    pub remarks: Vec<Remark>,
+}
+
+/// A piece that could not be read, and so is not in the dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedPiece {
+    /// Its name.
+    pub name: String,
+    /// The part of the corpus that it would belong to.
+    pub split: Split,
+    /// Why it could not be read.
+    pub remarks: Vec<Remark>,
+}
+
+/// A corpus as token ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What the ids mean, as far as the model knows them.
+    pub vocabulary: Vocabulary,
+    /// What the ids from `vocabulary.len()` on mean: symbols of other splits, by falling count, then by symbol.
+    pub unknown: Vocabulary,
+    /// The pieces, in the order of the corpus.
+    pub pieces: Vec<EncodedPiece>,
+    /// The pieces that could not be read, in the order of the corpus.
+    pub rejected: Vec<RejectedPiece>,
+    /// The token ids of all pieces, one after the other.
+    pub tokens: Vec<u32>,
+    /// Notes and polyphony of each split's scores, in the order of [`Split::ALL`].
+    pub music: [Music; 3],
+}
+
+impl Dataset {
+    /// Reads and encodes the pieces that `read` gives for 0 to `count`, on so many threads (0: as many as there are processors).
+    ///
+    /// An error of `read` ends it; a rejected reading does not. The vocabulary of a multi-hot encoding, whose symbols no model chooses
+    /// among, is always the whole corpus's.
+    pub fn build(
+        count: usize,
+        read: impl Fn(usize) -> Result<Piece> + Sync,
+        encoding: &EncodingConfig,
+        vocabulary: &VocabularyConfig,
+        threads: usize,
+    ) -> Result<Dataset> {
+        let encode = encoding.build()?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .context("failed to start threads")?;
+        let next = AtomicUsize::new(0);
+        let workers = pool.broadcast(|_| {
+            let mut worker = Worker::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return worker;
+                }
+                let piece =
+                    read(number).map(|piece| worker.encode(piece, encode.as_ref(), encoding));
+                worker.pieces.push((number, piece));
+            }
+        });
+        let from = match encoding.kind {
+            EncodingKind::MultiHot => VocabularySource::Corpus,
+            _ => vocabulary.from,
+        };
+        pool.install(|| merge(workers, from))
+    }
+
+    /// The symbol of any id in [`Dataset::tokens`], known to the model or not.
+    pub fn symbol(&self, id: u32) -> Option<Symbol> {
+        let known = self.vocabulary.len() as u32;
+        self.vocabulary
+            .symbol(id)
+            .or_else(|| self.unknown.symbol(id.checked_sub(known)?))
+    }
+
+    /// How many different ids there are, known and unknown.
+    pub fn symbols(&self) -> usize {
+        self.vocabulary.len() + self.unknown.len()
+    }
+
+    /// The token ids of a piece.
+    pub fn tokens_of(&self, piece: &EncodedPiece) -> &[u32] {
+        &self.tokens[piece.range.clone()]
+    }
+
+    /// The pieces of a split.
+    pub fn pieces_in(&self, split: Split) -> impl Iterator<Item = &EncodedPiece> {
+        self.pieces.iter().filter(move |piece| piece.split == split)
+    }
+
+    /// The token ids of a split, its pieces end to end: the stream that a model is trained on.
+    pub fn stream(&self, split: Split) -> Vec<u32> {
+        self.pieces_in(split)
+            .flat_map(|piece| self.tokens_of(piece))
+            .copied()
+            .collect()
+    }
+}
+
+/// What one thread has gathered: symbols numbered as they came.
+struct Worker {
+    ids: FxHashMap<Symbol, u32>,
+    symbols: Vec<Symbol>,
+    /// How often each symbol occurs, by split.
+    counts: [Vec<u64>; 3],
+    /// Symbols met lately and their ids, each in a place of its own: most tokens are found here, without a look into `ids`.
+    recent: Vec<(Symbol, u32)>,
+    pieces: Vec<(usize, Result<WorkerPiece>)>,
+    music: [Music; 3],
+}
+
+struct WorkerPiece {
+    name: String,
+    split: Split,
+    notes: usize,
+    remarks: Vec<Remark>,
+    /// In the thread's own numbers; `None` for a rejected piece.
+    tokens: Option<Vec<u32>>,
+}
+
+impl Worker {
+    fn new() -> Worker {
+        Worker {
+            ids: FxHashMap::default(),
+            symbols: Vec::new(),
+            counts: Default::default(),
+            recent: vec![(Symbol(0), NO_ID); 1 << PLACES],
+            pieces: Vec::new(),
+            music: Default::default(),
+        }
+    }
+
+    fn encode(
+        &mut self,
+        piece: Piece,
+        encode: &dyn Encode,
+        config: &EncodingConfig,
+    ) -> WorkerPiece {
+        let Piece {
+            name,
+            split,
+            reading: Reading { score, remarks },
+        } = piece;
+        let Some(score) = score else {
+            return WorkerPiece {
+                name,
+                split,
+                notes: 0,
+                remarks,
+                tokens: None,
+            };
+        };
+        let mut rng = random::stream(config.seed, &format!("polyphony limit of {name}"));
+        let music = &mut self.music[split as usize];
+        let notes_before = music.notes;
+        music.add(&score, config.steps_per_beat);
+        let notes = (music.notes - notes_before) as usize;
+        let symbols = encode.encode(&score, &mut rng);
+        drop(score);
+        let tokens: Vec<u32> = symbols.into_iter().map(|symbol| self.id(symbol)).collect();
+        let counts = &mut self.counts[split as usize];
+        counts.resize(self.symbols.len(), 0);
+        for &token in &tokens {
+            counts[token as usize] += 1;
+        }
+        WorkerPiece {
+            name,
+            split,
+            notes,
+            remarks,
+            tokens: Some(tokens),
+        }
+    }
+
+    #[inline]
+    fn id(&mut self, symbol: Symbol) -> u32 {
+        let recent = &mut self.recent[place_of(symbol)];
+        if recent.0 == symbol && recent.1 != NO_ID {
+            return recent.1;
+        }
+        let next = self.symbols.len() as u32;
+        let id = *self.ids.entry(symbol).or_insert(next);
+        if id == next {
+            self.symbols.push(symbol);
+        }
+        *recent = (symbol, id);
+        id
+    }
+}
+
+/// Marks a place of [`Worker::recent`] that is free.
+const NO_ID: u32 = u32::MAX;
+
+/// How many places there are, as a power of two: 256 KiB in all.
+const PLACES: u32 = 13;
+
+/// The place of a symbol in [`Worker::recent`].
+fn place_of(Symbol(bits): Symbol) -> usize {
+    let folded = bits as u64 ^ (bits >> 64) as u64;
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES)) as usize
+}
+
+/// Numbers the symbols of all threads together, and puts the pieces in order.
+fn merge(workers: Vec<Worker>, from: VocabularySource) -> Result<Dataset> {
+    let (vocabulary, unknown) = number(&workers, from);
+    let known = vocabulary.len() as u32;
+    let mut music = <[Music; 3]>::default();
+    let mut pieces = Vec::new();
+    let mut finals = Vec::new();
+    for (thread, worker) in workers.into_iter().enumerate() {
+        let id = |&symbol: &Symbol| {
+            vocabulary
+                .id(symbol)
+                .or(unknown.id(symbol).map(|id| id + known))
+        };
+        let final_ids: Option<Vec<u32>> = worker.symbols.iter().map(id).collect();
+        finals.push(final_ids.expect("every symbol was numbered"));
+        for (sum, part) in music.iter_mut().zip(&worker.music) {
+            sum.merge(part);
+        }
+        pieces.extend(
+            worker
+                .pieces
+                .into_iter()
+                .map(|(number, piece)| (number, thread, piece)),
+        );
+    }
+    pieces.sort_unstable_by_key(|&(number, ..)| number);
+
+    let mut dataset = Dataset {
+        vocabulary,
+        unknown,
+        pieces: vec![],
+        rejected: vec![],
+        tokens: vec![],
+        music,
+    };
+    let mut local = Vec::new();
+    let mut length = 0;
+    for (_, thread, piece) in pieces {
+        let WorkerPiece {
+            name,
+            split,
+            notes,
+            remarks,
+            tokens,
+        } = piece?;
+        match tokens {
+            None => dataset.rejected.push(RejectedPiece {
+                name,
+                split,
+                remarks,
+            }),
+            Some(tokens) => {
+                let range = length..length + tokens.len();
+                length = range.end;
+                dataset.pieces.push(EncodedPiece {
+                    name,
+                    split,
+                    range,
+                    notes,
+                    remarks,
+                });
+                local.push((thread, tokens));
+            }
+        }
+    }
+    ensure!(
+        dataset.symbols() < u32::MAX as usize,
+        "too many different tokens for 32-bit ids"
+    );
+    dataset.tokens = vec![0; length];
+    let mut rest = &mut dataset.tokens[..];
+    let mut places = Vec::with_capacity(local.len());
+    for (thread, tokens) in local {
+        let (place, after) = rest.split_at_mut(tokens.len());
+        rest = after;
+        places.push((place, thread, tokens));
+    }
+    places.into_par_iter().for_each(|(place, thread, tokens)| {
+        for (place, token) in place.iter_mut().zip(tokens) {
+            *place = finals[thread][token as usize];
+        }
+    });
+    Ok(dataset)
+}
+
+/// The symbols that the model knows, and the others.
+fn number(workers: &[Worker], from: VocabularySource) -> (Vocabulary, Vocabulary) {
+    let mut counts: FxHashMap<Symbol, [u64; 3]> = FxHashMap::default();
+    for worker in workers {
+        for (id, &symbol) in worker.symbols.iter().enumerate() {
+            let sums = counts.entry(symbol).or_default();
+            for (sum, part) in sums.iter_mut().zip(&worker.counts) {
+                // A split that the thread met last before a symbol was new has no count for it.
+                *sum += part.get(id).copied().unwrap_or(0);
+            }
+        }
+    }
+    let known_count = |counts: &[u64; 3]| match from {
+        VocabularySource::Train => counts[Split::Train as usize],
+        VocabularySource::Corpus => counts.iter().sum(),
+    };
+    let (known, unknown): (Vec<_>, Vec<_>) = counts
+        .into_iter()
+        .partition(|(_, counts)| known_count(counts) > 0);
+    let known = known
+        .into_iter()
+        .map(|(symbol, counts)| (symbol, known_count(&counts)))
+        .collect();
+    let unknown = unknown
+        .into_iter()
+        .map(|(symbol, counts)| (symbol, counts.iter().sum()))
+        .collect();
+    (
+        Vocabulary::from_counts(known),
+        Vocabulary::from_counts(unknown),
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::corpus::score::Score;
+
+    pub fn piece(name: &str, split: Split, chords: &[u128]) -> Piece {
+        let score = Some(Score::from_chords(chords, 120, 480));
+        Piece {
+            name: name.to_owned(),
+            split,
+            reading: Reading {
+                score,
+                remarks: vec![],
+            },
+        }
+    }
+
+    pub fn chords() -> EncodingConfig {
+        EncodingConfig {
+            kind: EncodingKind::Chord,
+            ..EncodingConfig::default()
+        }
+    }
+
+    /// Three pieces, in which the chord 8 is known from the test split alone, and one that cannot be read.
+    pub fn small(from: VocabularySource, threads: usize) -> Dataset {
+        let remark = Remark {
+            offset: 3,
+            what: "noise".to_owned(),
+        };
+        let rejected = Piece {
+            name: "bad".to_owned(),
+            split: Split::Train,
+            reading: Reading {
+                score: None,
+                remarks: vec![remark],
+            },
+        };
+        let pieces = [
+            piece("a", Split::Train, &[2, 4, 4, 0]),
+            rejected,
+            piece("b", Split::Test, &[8, 4, 8]),
+            piece("c", Split::Train, &[]),
+            piece("d", Split::Train, &[4]),
+        ];
+        let read = |number: usize| Ok(pieces[number].clone());
+        Dataset::build(
+            pieces.len(),
+            read,
+            &chords(),
+            &VocabularyConfig { from },
+            threads,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn numbers_what_the_train_split_knows_first() {
+        let dataset = small(VocabularySource::Train, 2);
+        let known: Vec<_> = dataset.vocabulary.iter().collect();
+        assert_eq!(known, [(Symbol(4), 3), (Symbol(0), 1), (Symbol(2), 1)]);
+        assert_eq!(dataset.unknown.iter().collect::<Vec<_>>(), [(Symbol(8), 2)]);
+        assert_eq!(dataset.tokens, [2, 0, 0, 1, 3, 0, 3, 0]);
+        assert_eq!(
+            (dataset.symbol(3), dataset.symbol(4)),
+            (Some(Symbol(8)), None)
+        );
+        let names: Vec<_> = dataset
+            .pieces
+            .iter()
+            .map(|piece| (piece.name.as_str(), piece.range.clone()))
+            .collect();
+        assert_eq!(names, [("a", 0..4), ("b", 4..7), ("c", 7..7), ("d", 7..8)]);
+        assert_eq!(dataset.stream(Split::Train), [2, 0, 0, 1, 0]);
+        assert_eq!(dataset.rejected[0].name, "bad");
+    }
+
+    #[test]
+    fn the_corpus_vocabulary_knows_everything() {
+        let dataset = small(VocabularySource::Corpus, 1);
+        assert_eq!((dataset.vocabulary.len(), dataset.unknown.len()), (4, 0));
+        assert_eq!(dataset.tokens, [3, 0, 0, 2, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        for from in [VocabularySource::Train, VocabularySource::Corpus] {
+            assert_eq!(small(from, 1), small(from, 4));
+        }
+    }
+
+    #[test]
+    fn a_reading_error_ends_it() {
+        let read = |number| {
+            if number == 2 {
+                anyhow::bail!("no disk")
+            } else {
+                Ok(piece("a", Split::Train, &[1]))
+            }
+        };
+        let error =
+            Dataset::build(9, read, &chords(), &VocabularyConfig::default(), 3).unwrap_err();
+        assert_eq!(error.to_string(), "no disk");
+    }
+
+    /// The MuseData piano rolls of the local mirror; `None`, said aloud, where there is no mirror.
+    fn muse() -> Option<Vec<Piece>> {
+        #[derive(serde::Deserialize)]
+        struct Roll {
+            split: Split,
+            id: usize,
+            chords: Vec<String>,
+        }
+        let beside = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
+        let mirror = std::env::var_os("HARNESS_MIRROR").map_or(beside, Into::into);
+        let path = mirror.join("muse/MuseData.jsonl.gz");
+        let Ok(file) = std::fs::File::open(&path) else {
+            eprintln!("skipped: there is no {}", path.display());
+            return None;
+        };
+        let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
+        let chord = |text: &String| {
+            text.split('-')
+                .filter(|it| !it.is_empty())
+                .fold(0, |chord, pitch| {
+                    chord | 1u128 << pitch.parse::<u8>().unwrap()
+                })
+        };
+        let read = |line: &str| {
+            let Roll { split, id, chords } = serde_json::from_str(line).unwrap();
+            piece(
+                &format!("{}-{id}", split.name()),
+                split,
+                &chords.iter().map(chord).collect::<Vec<_>>(),
+            )
+        };
+        Some(text.lines().map(read).collect())
+    }
+
+    #[test]
+    fn muse_has_the_counts_of_the_paper() {
+        use crate::encoding::statistics::statistics;
+        let Some(pieces) = muse() else { return };
+        let build = |encoding: &EncodingConfig| {
+            let read = |number: usize| Ok(pieces[number].clone());
+            Dataset::build(
+                pieces.len(),
+                read,
+                encoding,
+                &VocabularyConfig::default(),
+                2,
+            )
+            .unwrap()
+        };
+        let all = build(&chords());
+        let counted = statistics(&all, None);
+        let splits: Vec<_> = counted
+            .splits
+            .iter()
+            .map(|it| (it.pieces, it.tokens, it.unique_tokens))
+            .collect();
+        assert_eq!(
+            splits,
+            [
+                (524, 245_202, 39_289),
+                (135, 82_755, 17_462),
+                (124, 64_339, 12_621)
+            ]
+        );
+        assert_eq!(
+            (counted.pieces, counted.tokens, counted.unique_tokens),
+            (783, 392_296, 54_230)
+        );
+        assert_eq!((all.vocabulary.len(), all.symbols()), (39_289, 54_230));
+        let share = |split: usize| {
+            counted.splits[split].unseen_tokens as f64 / counted.splits[split].tokens as f64
+        };
+        assert_eq!(
+            [share(1), share(2)].map(|share| (share * 1000.0).round()),
+            [220.0, 200.0]
+        );
+        let train = statistics(&all, Some(Split::Train)).music;
+        let highest = train.polyphony.iter().rposition(|&steps| steps > 0);
+        assert_eq!((train.polyphony[0], highest), (12_962, Some(14)));
+
+        for seed in 1..6 {
+            let truncated = build(&EncodingConfig {
+                polyphony_limit: Some(4),
+                seed,
+                ..chords()
+            });
+            let unique = truncated.vocabulary.len() as f64;
+            assert!(
+                (unique - 21_538.0).abs() <= 130.0,
+                "seed {seed}: {unique} different chords"
+            );
+            assert!(
+                truncated
+                    .vocabulary
+                    .iter()
+                    .all(|(symbol, _)| symbol.0.count_ones() <= 4)
+            );
+        }
+        let keys = build(&EncodingConfig {
+            kind: EncodingKind::MultiHot,
+            ..chords()
+        });
+        assert_eq!((keys.vocabulary.len(), keys.unknown.len()), (54_230, 0));
+        assert_eq!(keys.tokens.len(), all.tokens.len());
+        assert!(
+            keys.tokens
+                .iter()
+                .zip(&all.tokens)
+                .all(|(key, chord)| keys.symbol(*key) == all.symbol(*chord))
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! What a corpus is made of: the counts of its tables, and the points of its figures.
+
+use serde::{Deserialize, Serialize};
+
+use super::dataset::Dataset;
+use crate::corpus::score::Score;
+use crate::corpus::split::Split;
+
+/// Figures of a corpus, or of one of its splits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statistics {
+    /// Pieces that could be read.
+    pub pieces: usize,
+    /// Tokens; in piano rolls time steps.
+    pub tokens: u64,
+    /// Different tokens.
+    pub unique_tokens: usize,
+    /// The same for each split.
+    pub splits: Vec<SplitStatistics>,
+    /// Token counts by rank: Zipf's plot, at points evenly spaced in the logarithm.
+    pub rank_frequency: Vec<RankFrequency>,
+    /// How the number of different tokens grows with the tokens read, in the order of the pieces: Heaps' plot, spaced as above.
+    pub vocabulary_growth: Vec<VocabularyGrowth>,
+    /// The notes of the scores, before an encoding changes or truncates anything.
+    pub music: Music,
+}
+
+/// Figures of one split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SplitStatistics {
+    /// Which one.
+    pub split: Split,
+    /// Pieces that could be read.
+    pub pieces: usize,
+    /// Tokens.
+    pub tokens: u64,
+    /// Different tokens.
+    pub unique_tokens: usize,
+    /// Tokens that do not occur in the train split.
+    pub unseen_tokens: u64,
+}
+
+/// How often the token of a rank occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RankFrequency {
+    /// 1 for the most frequent token.
+    pub rank: usize,
+    /// Its count.
+    pub count: u64,
+}
+
+/// How many different tokens the first tokens of a corpus hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct VocabularyGrowth {
+    /// Tokens read.
+    pub tokens: u64,
+    /// Different ones among them.
+    pub unique_tokens: usize,
+}
+
+/// Histograms of notes; of two corpora they add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Music {
+    /// Notes (note-ons).
+    pub notes: u64,
+    /// Notes by MIDI pitch, 128 of them.
+    pub pitches: Vec<u64>,
+    /// Time steps by the number of pitches that sound, 0 to 128.
+    pub polyphony: Vec<u64>,
+    /// Notes by duration: [`duration_of_bin`] gives each bin's, in beats.
+    pub durations: Vec<u64>,
+}
+
+/// Bins of a doubling of duration.
+const BINS_PER_OCTAVE: i32 = 4;
+
+/// The bin of one beat; the first stands for 1/64 and less, the last for 64 beats and more.
+const BEAT_BIN: i32 = 6 * BINS_PER_OCTAVE;
+
+/// The duration in beats that a bin stands for, the middle of its range on a logarithmic scale.
+pub fn duration_of_bin(bin: usize) -> f64 {
+    ((bin as f64 - f64::from(BEAT_BIN)) / f64::from(BINS_PER_OCTAVE)).exp2()
+}
+
+fn bin_of_duration(beats: f64) -> usize {
+    let bin = (beats.log2() * f64::from(BINS_PER_OCTAVE)).round() as i32;
+    (bin.clamp(-BEAT_BIN, BEAT_BIN) + BEAT_BIN) as usize
+}
+
+impl Default for Music {
+    fn default() -> Self {
+        Music {
+            notes: 0,
+            pitches: vec![0; 128],
+            polyphony: vec![0; 129],
+            durations: vec![0; 2 * BEAT_BIN as usize + 1],
+        }
+    }
+}
+
+impl Music {
+    /// Counts a score in, its polyphony on a grid of `steps_per_beat`.
+    pub fn add(&mut self, score: &Score, steps_per_beat: u32) {
+        // Most durations are short and recur: counted in ticks first, they need one logarithm each.
+        let mut by_ticks = vec![0u32; 4096];
+        let beats = |ticks: u64| ticks as f64 / f64::from(score.ticks_per_beat.max(1));
+        let durations = &mut self.durations;
+        let pitches = &mut self.pitches;
+        score.each_note(|note| {
+            pitches[usize::from(note.pitch & 127)] += 1;
+            match by_ticks.get_mut(note.duration as usize) {
+                Some(count) => *count += 1,
+                None => durations[bin_of_duration(beats(note.duration))] += 1,
+            }
+        });
+        for (ticks, &count) in by_ticks.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.durations[bin_of_duration(beats(ticks as u64))] += u64::from(count);
+        }
+        self.notes += score.note_ons() as u64;
+        for chord in score.chords(steps_per_beat) {
+            self.polyphony[chord.count_ones() as usize] += 1;
+        }
+    }
+
+    /// Counts in what another has counted.
+    pub fn merge(&mut self, other: &Music) {
+        self.notes += other.notes;
+        let pairs = [
+            (&mut self.pitches, &other.pitches),
+            (&mut self.polyphony, &other.polyphony),
+            (&mut self.durations, &other.durations),
+        ];
+        for (sums, parts) in pairs {
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                *sum += part;
+            }
+        }
+    }
+}
+
+/// The figures of a dataset, or of one split of it.
+pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
+    let splits = || {
+        Split::ALL
+            .into_iter()
+            .filter(move |split| only.is_none_or(|only| only == *split))
+    };
+    let mut counts = vec![[0u64; 3]; dataset.symbols()];
+    let mut growth = Vec::new();
+    let (mut tokens, mut unique_tokens, mut next_point) = (0, 0, 1);
+    for piece in &dataset.pieces {
+        let counted = only.is_none_or(|only| only == piece.split);
+        if !counted && piece.split != Split::Train {
+            continue;
+        }
+        for &token in dataset.tokens_of(piece) {
+            let counts = &mut counts[token as usize];
+            if counted {
+                unique_tokens += usize::from(splits().all(|split| counts[split as usize] == 0));
+                tokens += 1;
+                if tokens == next_point {
+                    growth.push(VocabularyGrowth {
+                        tokens,
+                        unique_tokens,
+                    });
+                    next_point = next_log_spaced(tokens);
+                }
+            }
+            counts[piece.split as usize] += 1;
+        }
+    }
+    if growth.last().is_none_or(|last| last.tokens != tokens) && tokens > 0 {
+        growth.push(VocabularyGrowth {
+            tokens,
+            unique_tokens,
+        });
+    }
+    let of_split = |split: Split| {
+        let of_split = || counts.iter().filter(|counts| counts[split as usize] > 0);
+        let unseen = of_split().filter(|counts| counts[Split::Train as usize] == 0);
+        SplitStatistics {
+            split,
+            pieces: dataset.pieces_in(split).count(),
+            tokens: of_split().map(|counts| counts[split as usize]).sum(),
+            unique_tokens: of_split().count(),
+            unseen_tokens: unseen.map(|counts| counts[split as usize]).sum(),
+        }
+    };
+    let by_split: Vec<SplitStatistics> = splits().map(of_split).collect();
+    let mut music = Music::default();
+    for split in splits() {
+        music.merge(&dataset.music[split as usize]);
+    }
+    Statistics {
+        pieces: by_split.iter().map(|it| it.pieces).sum(),
+        tokens,
+        unique_tokens,
+        rank_frequency: rank_frequency(
+            counts
+                .iter()
+                .map(|counts| splits().map(|split| counts[split as usize]).sum()),
+        ),
+        splits: by_split,
+        vocabulary_growth: growth,
+        music,
+    }
+}
+
+fn rank_frequency(counts: impl Iterator<Item = u64>) -> Vec<RankFrequency> {
+    let mut counts: Vec<u64> = counts.filter(|&count| count > 0).collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let mut points = Vec::new();
+    let mut rank = 1;
+    while rank <= counts.len() {
+        points.push(RankFrequency {
+            rank,
+            count: counts[rank - 1],
+        });
+        let next = next_log_spaced(rank as u64) as usize;
+        // The last rank is always a point.
+        rank = if rank < counts.len() {
+            next.min(counts.len())
+        } else {
+            next
+        };
+    }
+    points
+}
+
+/// The point after this one: every number up to 10, then about 20 a decade.
+fn next_log_spaced(point: u64) -> u64 {
+    point + (point / 8).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::score::{NoteKind, NoteMessage};
+    use crate::encoding::dataset::tests::small;
+    use crate::encoding::vocabulary::VocabularySource;
+
+    #[test]
+    fn counts_pieces_tokens_and_unique_tokens() {
+        for from in [VocabularySource::Train, VocabularySource::Corpus] {
+            let all = statistics(&small(from, 1), None);
+            assert_eq!((all.pieces, all.tokens, all.unique_tokens), (4, 8, 4));
+            let growth: Vec<_> = all
+                .vocabulary_growth
+                .iter()
+                .map(|it| it.unique_tokens)
+                .collect();
+            assert_eq!(growth, [1, 2, 2, 3, 4, 4, 4, 4]);
+            let ranks: Vec<_> = all
+                .rank_frequency
+                .iter()
+                .map(|it| (it.rank, it.count))
+                .collect();
+            assert_eq!(ranks, [(1, 4), (2, 2), (3, 1), (4, 1)]);
+            let test = SplitStatistics {
+                split: Split::Test,
+                pieces: 1,
+                tokens: 3,
+                unique_tokens: 2,
+                unseen_tokens: 2,
+            };
+            assert_eq!(all.splits[2], test);
+            let only_test = statistics(&small(from, 1), Some(Split::Test));
+            assert_eq!(
+                (only_test.pieces, only_test.tokens, only_test.unique_tokens),
+                (1, 3, 2)
+            );
+            assert_eq!(only_test.splits, [test]);
+            assert_eq!(only_test.music.polyphony[..3], [0, 3, 0]);
+        }
+    }
+
+    #[test]
+    fn an_empty_split_has_no_points() {
+        let valid = statistics(&small(VocabularySource::Train, 1), Some(Split::Valid));
+        assert_eq!((valid.pieces, valid.tokens, valid.unique_tokens), (0, 0, 0));
+        assert!(valid.rank_frequency.is_empty() && valid.vocabulary_growth.is_empty());
+    }
+
+    #[test]
+    fn points_are_spaced_by_the_logarithm_and_end_with_the_last() {
+        let points = rank_frequency((1..=100_000).rev());
+        assert!(points.len() < 120, "{} points", points.len());
+        assert_eq!(
+            points.last(),
+            Some(&RankFrequency {
+                rank: 100_000,
+                count: 1
+            })
+        );
+    }
+
+    #[test]
+    fn music_counts_notes_by_pitch_duration_and_what_sounds_together() {
+        let message = |delta, kind, pitch| NoteMessage { delta, kind, pitch };
+        let (on, off) = (NoteKind::On, NoteKind::Off);
+        let track = vec![
+            message(0, on, 60),
+            message(0, on, 64),
+            message(480, off, 60),
+            message(480, off, 64),
+        ];
+        let score = Score {
+            ticks_per_beat: 480,
+            tracks: vec![track],
+            duration: 1440,
+        };
+        let mut music = Music::default();
+        music.add(&score, 1);
+        music.merge(&music.clone());
+        assert_eq!(
+            (music.notes, music.pitches[60], music.pitches[64]),
+            (4, 2, 2)
+        );
+        assert_eq!(music.polyphony[..4], [2, 2, 2, 0]);
+        let durations: Vec<_> = (0..49)
+            .filter(|&bin| music.durations[bin] > 0)
+            .map(duration_of_bin)
+            .collect();
+        assert_eq!(durations, [1.0, 2.0]);
+        assert_eq!((bin_of_duration(0.0), bin_of_duration(1e9)), (0, 48));
+    }
+}
