@@ -7,8 +7,8 @@
 //!
 //! | method of [`Kernels`] | computes | file |
 //! |---|---|---|
-//! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head.rs` |
-//! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head.rs` |
+//! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head/` |
+//! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head/` |
 //! | [`head_logits`](Kernels::head_logits), [`sample`](Kernels::sample) | one position's logits, and a draw from them | `generation.rs` |
 //! | [`lstm_forward`](Kernels::lstm_forward), [`lstm_backward`](Kernels::lstm_backward) | one LSTM layer over a whole sequence | `lstm.rs` |
 //! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation.rs` |
@@ -87,7 +87,11 @@ impl Kernels {
     /// # Panics
     /// If this CPU cannot run `path`; [`KernelPath::parse`] and [`KernelPath::detect`] only give paths that it can.
     pub fn new(path: KernelPath, threads: usize) -> Self {
-        assert!(path.is_available(), "this CPU cannot run kernel path '{}'", path.name());
+        assert!(
+            path.is_available(),
+            "this CPU cannot run kernel path '{}'",
+            path.name()
+        );
         Self {
             path,
             pool: pool::Pool::new(threads),
