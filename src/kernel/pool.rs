@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
-/// Turns of the spin loop before a waiting thread sleeps: some tens of microseconds, the gap between two jobs of a step.
-const SPINS: usize = 2_000;
+/// Turns of the spin loop before a waiting thread sleeps: about a hundred microseconds, the gap between two jobs of a step.
+const SPINS: usize = 6_000;
 
 /// A job: called with (worker, task).
 type Job = *const (dyn Fn(usize, usize) + Sync);
