@@ -2,7 +2,10 @@
 //!
 //! Flow: model → training → **metric** → run. Values are plain numbers here; nothing in this room reads or writes.
 
+pub mod embedding;
 pub mod likelihood;
+pub mod music;
+pub mod projection;
 
 /// Everything that a reader of a metric's value must know, apart from the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,7 +180,3 @@ mod tests {
     }
 }
 //! What we measure.
-
-pub mod embedding;
-pub mod music;
-pub mod projection;
