@@ -118,7 +118,8 @@ pub const METRICS: &[Metric] = &[
         Direction::LowerIsBetter,
     ),
     determined("frame_accuracy", "", Direction::HigherIsBetter),
-    determined("batch_loss", "nats per token", Direction::LowerIsBetter),
+    // The best of many batches is luck, so no batch is better than another: `loss` on train is what to compare.
+    determined("batch_loss", "nats per token", Direction::Neutral),
     determined("learning_rate", "", Direction::Neutral),
     // A norm adds up what rounding moved in every parameter, and is steep where the loss is.
     Metric {
@@ -179,4 +180,3 @@ mod tests {
         assert!(!Tolerance::relative(0.1).covers(f64::NAN, 1.0));
     }
 }
-//! What we measure.
