@@ -18,7 +18,7 @@ use crate::tsne;
 pub const FEWEST_ROWS: usize = 8;
 
 /// What a single-note token says about its note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
     /// The note starts (MIDI messages).
@@ -210,10 +210,10 @@ pub fn analyse(
             points: Vec::new(),
         });
     }
-    let perplexity = settings
+    let perplexity = config
         .perplexity
         .min(tsne::largest_perplexity(rows.len()));
-    let maps = settings
+    let maps = config
         .seeds
         .iter()
         .map(|seed| tsne::embed(&trained, perplexity, config.iterations, *seed))

@@ -32,6 +32,22 @@ impl Symbols {
         self.len() == 0
     }
 
+    /// The token ids; none if these are keys.
+    pub fn tokens(&self) -> &[u32] {
+        match self {
+            Self::Tokens(tokens) => tokens,
+            Self::Keys(_) => &[],
+        }
+    }
+
+    /// The sets of sounding keys; none if these are tokens.
+    pub fn keys(&self) -> &[u128] {
+        match self {
+            Self::Tokens(_) => &[],
+            Self::Keys(keys) => keys,
+        }
+    }
+
     /// The symbols at `indices`, in that order.
     fn pick(&self, indices: impl Iterator<Item = usize>) -> Self {
         match self {

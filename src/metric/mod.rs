@@ -2,10 +2,12 @@
 //!
 //! Flow: model → training → **metric** → run. Values are plain numbers here; nothing in this room reads or writes.
 
+pub mod baseline;
 pub mod embedding;
 pub mod likelihood;
 pub mod music;
 pub mod projection;
+pub mod unknown;
 
 /// Everything that a reader of a metric's value must know, apart from the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,6 +122,8 @@ pub const METRICS: &[Metric] = &[
     determined("frame_accuracy", "", Direction::HigherIsBetter),
     // The best of many batches is luck, so no batch is better than another: `loss` on train is what to compare.
     determined("batch_loss", "nats per token", Direction::Neutral),
+    // How often a held-out chord was unknown says something of the corpus, not of the model.
+    determined("unknown_share", "", Direction::Neutral),
     determined("learning_rate", "", Direction::Neutral),
     // A norm adds up what rounding moved in every parameter, and is steep where the loss is.
     Metric {
@@ -132,6 +136,7 @@ pub const METRICS: &[Metric] = &[
         Direction::HigherIsBetter,
     ),
     clocked("seconds", "s", Direction::LowerIsBetter),
+    clocked("evaluation_seconds", "s", Direction::LowerIsBetter),
     clocked("memory", "MiB", Direction::LowerIsBetter),
 ];
 

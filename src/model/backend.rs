@@ -246,3 +246,7 @@ impl Backend for Cuda {
             .expect("a copy from the host to the device succeeds");
     }
 }
+impl Runtime<Cpu> { /// shim
+ pub fn fused(_: crate::kernel::Kernels, _: Precision) -> Self { Self::composed() } }
+impl Precision { /// The name.
+ pub fn name(self) -> &'static str { match self { Self::F32 => "f32", Self::Bf16 => "bf16" } } }

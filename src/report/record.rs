@@ -144,7 +144,7 @@ impl RunRecord {
     /// A measured number by name.
     ///
     /// Names are dotted paths into `statistics.json`; `<split>.<metric>.<best|last>` of the metrics; `timings.<metric>.<mean|last>`;
-    /// `run.seconds` and `run.hours`; and `experiment.<path>` for a number of the resolved experiment.
+    /// `training.hours`, of all processes that worked on the run; and `experiment.<path>` for a number of the resolved experiment.
     pub fn number(&self, name: &str) -> Option<f64> {
         if let Some(number) = at_path(&self.statistics, name).and_then(Value::as_f64) {
             return Some(number);
@@ -153,8 +153,7 @@ impl RunRecord {
             return at_path(&self.resolved, path).and_then(Value::as_f64);
         }
         match name.split('.').collect::<Vec<_>>()[..] {
-            ["run", "seconds"] => Some(self.stored.record.seconds()),
-            ["run", "hours"] => Some(self.stored.record.seconds() / 3600.0),
+            ["training", "hours"] => Some(self.stored.record.seconds() / 3600.0),
             ["timings", metric, which] => {
                 let values: Vec<f64> = self.timings.iter().filter(|row| row.metric == metric).map(|row| row.value).collect();
                 pick(&values, metric, which)
@@ -167,10 +166,23 @@ impl RunRecord {
         }
     }
 
-    /// Numbers to set a metric beside, by name: `yardsticks.<metric>` of `statistics.json`.
-    pub fn yardsticks(&self, metric: &str) -> Vec<(&str, f64)> {
-        let yardsticks = self.statistics.get("yardsticks").and_then(|all| all.get(metric)).and_then(Value::as_object);
-        yardsticks.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?))).collect()
+    /// What models without a network score in a metric on a split: the name and the number.
+    ///
+    /// The baselines are in nats per step, which for a model of tokens is its loss; on train there is only the unigram's entropy.
+    pub fn yardsticks(&self, metric: &str, split: &str) -> Vec<(&'static str, f64)> {
+        let wanted: &[(&str, &str)] = match (metric, split) {
+            ("loss", "train") => &[("unigram entropy of train", "baseline.unigram.train_entropy")],
+            ("nll_per_step", "valid") => &[("unigram", "baseline.unigram.valid"), ("first-order Markov", "baseline.markov.valid")],
+            ("nll_per_step", "test") => &[("unigram", "baseline.unigram.test"), ("first-order Markov", "baseline.markov.test")],
+            _ => &[],
+        };
+        wanted.iter().filter_map(|(name, path)| Some((*name, at_path(&self.statistics, path)?.as_f64()?))).collect()
+    }
+
+    /// The maps' statistics by name, in the order in which they were measured.
+    pub fn maps(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let maps = self.statistics.get("analysis").and_then(Value::as_object).into_iter().flatten();
+        maps.filter(|(name, _)| *name != "claims").map(|(name, statistics)| (name.as_str(), statistics))
     }
 
     /// A text of the resolved experiment, such as its title.

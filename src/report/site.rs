@@ -419,8 +419,8 @@ mod tests {
         assert_eq!(before, bytes_of(&places));
         assert_eq!(check(&places).unwrap(), [] as [&str; 0]);
         fs::write(places.reports.join("first/tables/corpus.md"), "other").unwrap();
-        fs::remove_file(places.reports.join("second/figures/tsne-most-frequent.png")).unwrap();
-        assert_eq!(check(&places).unwrap(), ["first/tables/corpus.md differs", "second/figures/tsne-most-frequent.png is absent"]);
+        fs::remove_file(places.reports.join("second/figures/tsne-one-note-chords.png")).unwrap();
+        assert_eq!(check(&places).unwrap(), ["first/tables/corpus.md differs", "second/figures/tsne-one-note-chords.png is absent"]);
         // A later run is not part of what the manifest lists, so it does not make the report stale.
         write(&places, false).unwrap();
         make_run(&store(&places), "third", Options::default());

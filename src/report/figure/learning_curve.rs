@@ -40,9 +40,9 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
     if rows().count() == 0 {
         return Ok(None);
     }
-    let yardsticks: Vec<(&str, f64)> = run
-        .yardsticks(curve.metric)
+    let yardsticks: Vec<(&str, f64)> = ["train", "valid"]
         .into_iter()
+        .flat_map(|split| run.yardsticks(curve.metric, split))
         .filter(|(_, value)| rows().any(|row| (row.value - value).abs() < 3.0 * (value.abs() + 0.1)))
         .collect();
     let values = || rows().map(|row| row.value).chain(yardsticks.iter().map(|it| it.1));

@@ -255,7 +255,7 @@ fn style(anchor: Anchor, size: f64, colour: RGBColor) -> TextStyle<'static> {
         Anchor::Centre => HPos::Center,
         Anchor::Right => HPos::Right,
     };
-    let colour = BackendColor { alpha: 1.0, rgb: colour.rgb() };
+    let colour = colour.to_backend_color();
     TextStyle { font: (FontFamily::SansSerif, size).into_font(), color: colour, pos: Pos::new(horizontal, VPos::Center) }
 }
 

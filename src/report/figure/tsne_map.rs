@@ -47,7 +47,7 @@ fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(
     let colour = |pitch: u8| scale_colour(f64::from(pitch - lowest) / span);
     let has_kinds = placed.iter().any(|(row, _)| row.kind != TokenKind::Note);
     let what = describe(map, has_kinds);
-    let statistic = |path: &str| run.number(&format!("embeddings.{}.{path}", map.replace('-', "_")));
+    let statistic = |path: &str| run.number(&format!("analysis.{map}.{path}"));
     let mut spots = Vec::new();
     let title = format!("t-SNE of {what} — {}", run.title());
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
@@ -101,11 +101,11 @@ fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(
 }
 
 fn describe(map: &str, has_kinds: bool) -> String {
-    let tokens = if has_kinds { "single-note message embeddings" } else { "single-note embeddings" };
-    match map {
-        "most-frequent" if has_kinds => format!("{tokens}, the most frequent token of each note"),
-        "mean" => format!("{tokens}, the mean over each note's tokens"),
-        _ => tokens.to_owned(),
+    match (map, has_kinds) {
+        ("most-frequent", true) => "single-note message embeddings, the most frequent token of each note".to_owned(),
+        ("mean", true) => "single-note message embeddings, the mean over each note's tokens".to_owned(),
+        ("keys", _) => "note embeddings, one a key".to_owned(),
+        _ => format!("embeddings of {}", map.replace('-', " ")),
     }
 }
 

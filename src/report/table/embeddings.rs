@@ -20,9 +20,8 @@ const SPACES: [(&str, &str); 5] = [
 
 /// The statistics of a run's maps; `None` if it has none.
 pub fn fill(run: &RunRecord) -> Option<Table> {
-    let maps = run.statistics.get("embeddings")?.as_object()?;
     let mut rows = Vec::new();
-    for (map, statistics) in maps {
+    for (map, statistics) in run.maps() {
         for (labels, labels_name) in LABELS {
             for (space, space_name) in SPACES {
                 let Some(found) = at_path(statistics, &format!("{labels}.{space}")) else { continue };
@@ -31,7 +30,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                 let spread = spread.map(|(low, high)| format!("{low:.3} to {high:.3} over seeds"));
                 let faith = number_at(statistics, &format!("map.{space}.trustworthiness"));
                 rows.push(vec![
-                    Cell::text(map.replace('_', " ")),
+                    Cell::text(map.replace('-', " ")),
                     Cell::text(labels_name),
                     Cell::text(space_name),
                     Cell::number(number("purity")).with_detail(spread),
@@ -44,7 +43,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
             }
         }
     }
-    let first = maps.values().next();
+    let first = run.maps().next().map(|(_, statistics)| statistics);
     let setting = |name: &str| first.and_then(|it| number_at(it, name)).map_or("?".to_owned(), super::super::text::number);
     let caption = format!(
         "Do labels keep together? Purity: the share of a note's {} nearest neighbours (Euclidean) with its own label, against shuffled \

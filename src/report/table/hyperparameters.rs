@@ -1,4 +1,4 @@
-//! The resolved experiment, value by value, and where each value is from: the paper, or a choice with its reason.
+//! The resolved experiment, value by value, and where each value is from: the paper with its place, or a choice with its reason.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::super::record::RunRecord;
 use super::{Cell, Table};
 
 /// Keys that are prose or have a table of their own.
-const LEFT_OUT: [&str; 4] = ["title", "question", "claims", "chosen"];
+const LEFT_OUT: [&str; 5] = ["title", "question", "claims", "paper", "chosen"];
 
 /// The settings of a run; `None` if its experiment cannot be read.
 pub fn fill(run: &RunRecord) -> Option<Table> {
@@ -27,23 +27,25 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
     })
 }
 
-/// Whether a value is the paper's (a claim names it) or chosen (the experiment gives the reason, for it or for a key above it).
+/// Where a value is from: the experiment's `paper` and `chosen` name keys, each for all keys below it; the nearest one counts.
 fn source(run: &RunRecord, key: &str) -> (&'static str, String) {
-    let chosen = run.resolved.get("chosen").and_then(Value::as_object);
+    let named = |map: &str, path: &str| {
+        let entry = run.resolved.get(map).and_then(Value::as_object).and_then(|map| map.get(path));
+        entry.and_then(Value::as_str).map(str::to_owned)
+    };
     let mut path = key;
     loop {
-        if let Some(reason) = chosen.and_then(|chosen| chosen.get(path)).and_then(Value::as_str) {
-            return ("chosen", reason.to_owned());
+        let (paper, chosen) = (named("paper", path), named("chosen", path));
+        match (paper, chosen) {
+            (Some(place), Some(reason)) => return ("paper, with a choice", format!("{place}; {reason}")),
+            (Some(place), None) => return ("paper", place),
+            (None, Some(reason)) => return ("chosen", reason),
+            (None, None) => {}
         }
         match path.rsplit_once('.') {
             Some((above, _)) => path = above,
-            None => break,
+            None => return ("not stated", String::new()),
         }
-    }
-    let metric = format!("experiment.{key}");
-    match run.claims.iter().find(|claim| claim.metric.as_deref() == Some(&metric)) {
-        Some(claim) => ("paper", claim.place.clone()),
-        None => ("experiment", String::new()),
     }
 }
 

@@ -28,14 +28,14 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                     Cell::number(best.map(|row| row.value)).with_detail(best.map(|row| format!("epoch {}", row.epoch))),
                 ]);
             }
-        }
-        for (name, value) in run.yardsticks(metric) {
-            rows.push(vec![
-                Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
-                Cell::text(format!("yardstick: {name}")),
-                Cell::number(Some(value)),
-                Cell::text("–"),
-            ]);
+            for (name, value) in run.yardsticks(metric, split) {
+                rows.push(vec![
+                    Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
+                    Cell::text(split).with_detail(Some(format!("yardstick: {name}"))),
+                    Cell::number(Some(value)),
+                    Cell::text("–"),
+                ]);
+            }
         }
     }
     let caption = format!("Results of {}, and what to set them beside. Corpus: {}.", run.title(), run.corpus_name());
