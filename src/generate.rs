@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{NO_TOKEN, Symbols};
 use crate::model::backend::Backend;
-use crate::model::sampling::{Sampling, sample_keys, sample_token};
+use crate::model::sampling::Sampling;
 use crate::model::{ModelKind, Network};
 
 /// The music that a run generates when it is trained.
@@ -68,34 +68,20 @@ pub fn generate<D: Backend>(
     sampling: Sampling,
     rng: &mut ChaCha8Rng,
 ) -> Result<Symbols> {
-    let mut state = network.zero_state(1);
-    let mut logits = Vec::new();
-    match network.config().kind {
-        ModelKind::Token => {
-            let mut read = |token: u32, logits: &mut Vec<f32>| network.step(&Symbols::Tokens(vec![token]), &mut state, logits);
-            read(NO_TOKEN, &mut logits)?;
-            for &token in primer.tokens() {
-                read(token, &mut logits)?;
-            }
-            let mut drawn = Vec::with_capacity(length);
-            for _ in 0..length {
-                drawn.push(sample_token(&mut logits, sampling, rng));
-                read(drawn[drawn.len() - 1], &mut logits)?;
-            }
-            Ok(Symbols::Tokens(drawn))
-        }
-        ModelKind::Sigmoid => {
-            let mut read = |keys: u128, logits: &mut Vec<f32>| network.step(&Symbols::Keys(vec![keys]), &mut state, logits);
-            read(0, &mut logits)?;
-            for &keys in primer.keys() {
-                read(keys, &mut logits)?;
-            }
-            let mut drawn = Vec::with_capacity(length);
-            for _ in 0..length {
-                drawn.push(sample_keys(&logits, sampling.temperature, rng));
-                read(drawn[drawn.len() - 1], &mut logits)?;
-            }
-            Ok(Symbols::Keys(drawn))
-        }
+    let silence = match network.config().kind {
+        ModelKind::Token => Symbols::Tokens(vec![NO_TOKEN]),
+        ModelKind::Sigmoid => Symbols::Keys(vec![0]),
+    };
+    let mut generator = network.generator(1);
+    generator.read(&silence)?;
+    for step in 0..primer.len() {
+        generator.read(&primer.slice(step..step + 1))?;
     }
+    let mut drawn = silence.slice(0..0);
+    for _ in 0..length {
+        let next = generator.draw(sampling, rng);
+        generator.read(&next)?;
+        drawn.append(next);
+    }
+    Ok(drawn)
 }

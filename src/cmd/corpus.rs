@@ -123,7 +123,7 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
             ),
             entry.licence
         )?;
-        for paper in &entry.stand_in_for {
+        if let Some(paper) = &entry.stand_in_for {
             writeln!(out, "{:<20} a stand-in for {paper}", "")?;
         }
     }
@@ -259,7 +259,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

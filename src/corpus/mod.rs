@@ -32,8 +32,8 @@ use catalogue::Format;
 use mat::Roll;
 pub use open::OpenOptions;
 use score::Score;
-use split::Split;
 use serde::{Deserialize, Serialize};
+use split::Split;
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,11 +29,13 @@ pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), C
         )));
     }
     let mut tried = Vec::new();
-    for address in &entry.sources {
+    for (index, address) in entry.sources.iter().enumerate() {
         let (archive, origin) = match locate(entry, address, options) {
             Ok(found) => found,
             Err(CorpusError::Unavailable(why)) => {
-                options.tell(&why);
+                if index + 1 < entry.sources.len() {
+                    options.tell(&why);
+                }
                 tried.push(why);
                 continue;
             }
@@ -46,8 +48,9 @@ pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), C
         ));
         let packed = pack(entry, address, &archive, &origin, options);
         if address.mirror.is_none() {
-            // Whether it was good or not, a whole download has served its turn.
+            // Whether it was good or not, a whole download has served its turn; pip made a folder for it.
             let _ = fs::remove_file(&archive);
+            let _ = archive.parent().map(fs::remove_dir);
         }
         return packed;
     }
@@ -125,7 +128,7 @@ fn locate(
 }
 
 /// The file `relative` of the mirror, or the first of that name anywhere below it.
-pub fn find_in_mirror(mirror: &Path, relative: &str) -> Result<Option<PathBuf>> {
+fn find_in_mirror(mirror: &Path, relative: &str) -> Result<Option<PathBuf>> {
     let direct = mirror.join(relative);
     if direct.is_file() {
         return Ok(Some(direct));

@@ -15,7 +15,8 @@ use super::mat::{self, Roll};
 use super::obtain::obtain;
 use super::own::{open_directory, open_file};
 use super::{
-    Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique, score_text, sha256,
+    Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique,
+    score_text, sha256,
 };
 
 /// Where corpora are looked for and kept.
@@ -175,9 +176,9 @@ pub(super) fn check_fingerprint(
         return Ok(());
     }
     Err(CorpusError::Integrity(format!(
-        "corpus '{}' from {origin} is not what the catalogue describes: {pieces} pieces instead of {}, fingerprint {found} \
-         instead of {}",
-        entry.name, entry.counts["all"].pieces, entry.fingerprint
+        "corpus '{}' from {origin} is not what the catalogue describes: {pieces} pieces with fingerprint {found} instead of \
+         {}",
+        entry.name, entry.fingerprint
     )))
 }
 

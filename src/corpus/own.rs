@@ -11,8 +11,8 @@ use super::archive::{self, Wanted};
 use super::catalogue::Format;
 use super::open::{file_name, roll_pieces};
 use super::{
-    Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint, make_names_unique, mat,
-    sha256,
+    Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint,
+    make_names_unique, mat, sha256,
 };
 
 /// The most bytes of a user's own archive that are held in memory.

@@ -66,7 +66,7 @@ impl Default for SplitConfig {
 impl SplitConfig {
     /// The usual split of `corpus`: the published one where there is one, else 90/5/5 by hash.
     pub fn usual(corpus: &Corpus) -> Self {
-        let published = corpus.len() > 0 && corpus.sources().all(|source| source.split.is_some());
+        let published = !corpus.is_empty() && corpus.sources().all(|source| source.split.is_some());
         let kind = if published {
             SplitKind::Published
         } else {

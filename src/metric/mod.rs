@@ -120,6 +120,7 @@ pub const METRICS: &[Metric] = &[
         Direction::LowerIsBetter,
     ),
     determined("frame_accuracy", "", Direction::HigherIsBetter),
+    determined("unknown_share", "", Direction::Neutral),
     determined("batch_loss", "nats per token", Direction::LowerIsBetter),
     determined("learning_rate", "", Direction::Neutral),
     // A norm adds up what rounding moved in every parameter, and is steep where the loss is.
@@ -133,6 +134,7 @@ pub const METRICS: &[Metric] = &[
         Direction::HigherIsBetter,
     ),
     clocked("seconds", "s", Direction::LowerIsBetter),
+    clocked("evaluation_seconds", "s", Direction::LowerIsBetter),
     clocked("memory", "MiB", Direction::LowerIsBetter),
 ];
 
