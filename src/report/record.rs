@@ -232,24 +232,19 @@ impl RunRecord {
 
     /// What models without a network score in a metric on a split: the name and the number.
     ///
-    /// The baselines are in nats per step, which for a model of tokens is its loss; on train there is only the unigram's entropy.
+    /// The baselines are in nats per step. They stand beside `nll_per_step` where the run has it, else beside `loss`, which then
+    /// counts the same; on train there is only the unigram's entropy.
     pub fn yardsticks(&self, metric: &str, split: &str) -> Vec<(&'static str, f64)> {
-        let wanted: &[(&str, &str)] = match (metric, split) {
-            ("loss", "train") => &[("unigram entropy of train", "baseline.unigram.train_entropy")],
-            ("nll_per_step", "valid") => &[
-                ("unigram", "baseline.unigram.valid"),
-                ("first-order Markov", "baseline.markov.valid"),
-            ],
-            ("nll_per_step", "test") => &[
-                ("unigram", "baseline.unigram.test"),
-                ("first-order Markov", "baseline.markov.test"),
-            ],
+        let has_density = self.metrics.iter().any(|row| row.metric == "nll_per_step");
+        let beside = if has_density { "nll_per_step" } else { "loss" };
+        let names: &[(&str, &str)] = match split {
+            "train" if metric == "loss" => &[("unigram entropy", "unigram.train_entropy")],
+            "valid" if metric == beside => &[("unigram", "unigram.valid"), ("first-order Markov", "markov.valid")],
+            "test" if metric == beside => &[("unigram", "unigram.test"), ("first-order Markov", "markov.test")],
             _ => &[],
         };
-        wanted
-            .iter()
-            .filter_map(|(name, path)| Some((*name, at_path(&self.statistics, path)?.as_f64()?)))
-            .collect()
+        let Some(baselines) = self.statistics.get("baseline") else { return Vec::new() };
+        names.iter().filter_map(|(name, path)| Some((*name, at_path(baselines, path)?.as_f64()?))).collect()
     }
 
     /// The maps' statistics by name, in the order in which they were measured.

@@ -17,6 +17,8 @@ struct Histogram {
     y: &'static str,
     caption: &'static str,
     describe: fn(f64) -> String,
+    /// The width of a bar's place on the axis.
+    step: f64,
     /// Where a value lies on the axis.
     place: fn(f64) -> f64,
     /// The number at a place of the axis.
@@ -31,6 +33,7 @@ const HISTOGRAMS: [Histogram; 3] = [
         y: "share of time steps",
         caption: "How many notes sound together.",
         describe: |x| format!("{x} notes"),
+        step: 1.0,
         place: |x| x,
         tick: axis_number,
     },
@@ -41,6 +44,7 @@ const HISTOGRAMS: [Histogram; 3] = [
         y: "share of notes",
         caption: "How often each pitch is played.",
         describe: |x| format!("pitch {x} ({})", note_name(x as u8)),
+        step: 1.0,
         place: |x| x,
         tick: axis_number,
     },
@@ -51,6 +55,7 @@ const HISTOGRAMS: [Histogram; 3] = [
         y: "share of notes",
         caption: "How long notes last, four bars to a doubling; the outermost bars also hold all shorter and longer notes.",
         describe: |x| format!("{} beats", number(x)),
+        step: 0.25,
         place: f64::log2,
         tick: |place| {
             if place < 0.0 {
@@ -119,11 +124,7 @@ fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawi
     if places.is_empty() {
         return Ok(None);
     }
-    let step = places
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .fold(f64::INFINITY, f64::min);
-    let step = if step.is_finite() { step } else { 1.0 };
+    let step = histogram.step;
     let (low, high) = (
         places[0] - step / 2.0,
         places[places.len() - 1] + step / 2.0,

@@ -59,10 +59,15 @@ fn draw_sample(
     (low, high): (u8, u8),
     end: f64,
 ) -> Result<Drawing> {
+    let synthetic = run.stored.record.corpus.as_ref().is_some_and(|corpus| corpus.synthetic);
     let (origin, colour) = match sample.origin {
         Origin::Generated => ("Generated", series_colour(0)),
+        Origin::Real if synthetic => ("Excerpt of the synthetic corpus", series_colour(1)),
         Origin::Real => ("Real excerpt", series_colour(1)),
     };
+    let seed = sample.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+    let temperature = sample.temperature.map(|it| format!(", temperature {it}")).unwrap_or_default();
+    let title = format!("{origin}{seed}{temperature}: {}", sample.description);
     let drawn: Vec<_> = sample
         .notes
         .iter()
@@ -71,7 +76,7 @@ fn draw_sample(
     let mut spots = Vec::new();
     let svg = style::figure(
         HEIGHT,
-        &format!("{origin}: {}", sample.description),
+        &title,
         &run.provenance_line(),
         |canvas| {
             let x = Axis::linear("seconds", 0.0, end, 10);
@@ -149,11 +154,7 @@ fn draw_sample(
     };
     Ok(Drawing {
         name: format!("piano-roll-{stem}"),
-        caption: format!(
-            "{origin}: {}; {} notes{shown}.",
-            sample.description,
-            sample.notes.len()
-        ),
+        caption: format!("{title}; {} notes{shown}.", sample.notes.len()),
         alt: format!(
             "Piano roll of {} notes{}.",
             drawn.len(),

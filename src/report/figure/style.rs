@@ -81,8 +81,8 @@ pub enum Mark {
     Square,
     /// The outline of a square.
     Hollow,
-    /// No shape: a line.
-    Line,
+    /// A dashed line, its dashes so long.
+    Dashes(i32),
 }
 
 /// The shape that the `index`-th series takes.
@@ -197,27 +197,25 @@ impl<'a> Canvas<'a> {
         self.draw(&PathElement::new(points, colour.stroke_width(width)))
     }
 
-    /// A dashed line between two points.
+    /// A dashed line between two points; `dash` is the length of a dash, with gaps of 10.
     pub fn dashed(
         &self,
         from: (i32, i32),
         to: (i32, i32),
+        dash: i32,
         colour: RGBColor,
-        width: u32,
     ) -> Result<()> {
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
         let length = dx.hypot(dy);
         let at = |along: f64| {
             let share = (along / length).min(1.0);
-            (
-                from.0 + (dx * share).round() as i32,
-                from.1 + (dy * share).round() as i32,
-            )
+            let (x, y) = ((dx * share).round() as i32, (dy * share).round() as i32);
+            (from.0 + x, from.1 + y)
         };
         let mut along = 0.0;
         while along < length {
-            self.line(vec![at(along), at(along + 12.0)], colour, width)?;
-            along += 22.0;
+            self.line(vec![at(along), at(along + f64::from(dash))], colour, 3)?;
+            along += f64::from(dash + 10);
         }
         Ok(())
     }
@@ -290,7 +288,7 @@ impl<'a> Canvas<'a> {
                 colour,
                 5,
             ),
-            Mark::Line => self.line(vec![(x - 2 * radius, y), (x + 2 * radius, y)], colour, 5),
+            Mark::Dashes(dash) => self.dashed((x - 26, y), (x + 26, y), dash, colour),
         }
     }
 

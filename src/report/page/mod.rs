@@ -49,13 +49,8 @@ fn page(title: &str, body: Markup, provenance: Markup) -> String {
 
 /// A table, its columns of numbers flush right, sortable by script.
 pub fn table_markup(table: &Table) -> Markup {
-    let numeric = |column: usize| {
-        let cells = || table.rows.iter().map(|row| &row[column]);
-        cells().any(|cell| cell.number.is_some())
-            && cells().all(|cell| cell.number.is_some() || cell.text == "–")
-    };
     let class = |column: usize, cell: Option<&Cell>| match cell.map_or("", |cell| cell.class) {
-        "" if numeric(column) => Some("number"),
+        "" if table.is_numeric(column) => Some("number"),
         "" => None,
         class => Some(class),
     };

@@ -102,6 +102,16 @@ fn runs_table(report: &ExperimentReport) -> Table {
     }
 }
 
+/// What a run scored on test: nats per step where unknown tokens are answered for, else nats per token.
+fn test_score(run: Option<&RunRecord>) -> Cell {
+    let score = |metric: &str, unit: &str| {
+        let value = run?.number(&format!("test.{metric}.last"))?;
+        Some(Cell::number(Some(value)).with_detail(Some(unit.to_owned())))
+    };
+    let score = score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
+    score.unwrap_or_else(|| Cell::number(None))
+}
+
 /// All experiments at a glance.
 pub fn glance_table(index: &IndexReport) -> Table {
     let row = |report: &ExperimentReport| {
@@ -119,7 +129,7 @@ pub fn glance_table(index: &IndexReport) -> Table {
                 .with_detail(smoke),
             Cell::text(run.map_or("–".to_owned(), RunRecord::corpus_name)),
             Cell::number(run.and_then(|run| run.number("valid.loss.best"))),
-            Cell::number(run.and_then(|run| run.number("test.nll_per_step.last"))),
+            test_score(run),
             Cell::text(claims::tally(&report.judged)),
         ]
     };
@@ -132,7 +142,7 @@ pub fn glance_table(index: &IndexReport) -> Table {
             "state",
             "corpus",
             "held-out loss",
-            "test nats per step",
+            "test score",
             "claims",
         ],
         rows: index.experiments.iter().map(row).collect(),
