@@ -4,6 +4,26 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
+pub mod analysis;
+pub mod artifacts;
+pub mod batch;
+pub mod claim;
+pub mod cmd;
 pub mod corpus;
+pub mod device;
+pub mod diff;
 pub mod encoding;
+pub mod execute;
+pub mod experiment;
+pub mod generate;
+pub mod kernel;
+pub mod metric;
+pub mod model;
 pub mod random;
+pub mod report;
+pub mod run;
+pub mod sample;
+pub mod single_note;
+pub mod text_table;
+pub mod training;
+pub mod tsne;

@@ -1,11 +1,39 @@
 //! Corpora: named collections of pieces, where they come from, and how their files become scores.
+//!
+//! A [`Corpus`] is a list of pieces in a fixed order, each of which can be read at any time from any thread. `catalogue` knows
+//! the corpora by name, `open` finds or fetches them, and `midi`, `mat`, `musicxml` and `counterpoint` make the scores.
 
+pub mod archive;
+pub mod cache;
+pub mod catalogue;
+pub mod counterpoint;
+pub mod fetch;
+pub mod mat;
 pub mod midi;
+pub mod musicxml;
+mod obtain;
+pub mod open;
+mod own;
+pub mod roll;
 pub mod score;
 pub mod split;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use walkdir::WalkDir;
+
+use cache::Pack;
+use catalogue::Format;
+use mat::Roll;
+pub use open::OpenOptions;
 use score::Score;
 use serde::{Deserialize, Serialize};
+use split::Split;
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,5 +72,290 @@ impl Reading {
             (Some(_), true) => Outcome::Ok,
             (Some(_), false) => Outcome::Repaired,
         }
+    }
+}
+
+/// Why there is no corpus, for callers that choose by it. Everything else is a plain error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorpusError {
+    /// No corpus has this name, and no file or directory either.
+    Unknown(String),
+    /// It cannot be had: what was tried, and what would help.
+    Unavailable(String),
+    /// The disk is full or cannot be written.
+    Disk(String),
+    /// What was had is not what it should be.
+    Integrity(String),
+}
+
+impl CorpusError {
+    /// The exit code of a program that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CorpusError::Unknown(_) => 2,
+            CorpusError::Unavailable(_) | CorpusError::Disk(_) => 3,
+            CorpusError::Integrity(_) => 4,
+        }
+    }
+}
+
+impl fmt::Display for CorpusError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            CorpusError::Unknown(what)
+            | CorpusError::Unavailable(what)
+            | CorpusError::Disk(what)
+            | CorpusError::Integrity(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for CorpusError {}
+
+/// A collection of pieces, in a fixed order: by SHA-256, or by split and id for piano rolls.
+#[derive(Debug)]
+pub struct Corpus {
+    /// The name in the catalogue, or the path of the user's own.
+    pub name: String,
+    /// A heading for tables.
+    pub title: String,
+    /// Whether it was made by rule.
+    pub synthetic: bool,
+    /// The corpus of the paper that it takes the place of.
+    pub stand_in_for: Option<String>,
+    /// Its licence, as far as known.
+    pub licence: String,
+    /// What its pieces are made of.
+    pub format: Format,
+    /// SHA-256 over the sorted SHA-256s of its pieces: the same pieces, the same fingerprint, however they were packed.
+    pub fingerprint: String,
+    /// Where it was had: `mirror …`, `url …`, `pip …`, `built in`, `directory …`, `archive …`.
+    pub origin: String,
+    /// Files of the user's own that are no pieces.
+    pub left_out: Vec<LeftOut>,
+    packs: Vec<Pack>,
+    pieces: Vec<Piece>,
+}
+
+/// What is known of a piece without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its path in the archive or directory, with `/`; `train/0` and so on for piano rolls. No other piece has the same.
+    pub name: String,
+    /// The SHA-256 of its bytes (see the catalogue for what they are), in lower-case hexadecimal.
+    pub sha256: String,
+    /// The published split, where there is one.
+    pub split: Option<Split>,
+}
+
+/// A file that was found but is no piece of the corpus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its path, as of a piece.
+    pub name: String,
+    /// Why.
+    pub why: WhyLeftOut,
+}
+
+/// Why a file is no piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyLeftOut {
+    /// It has the same bytes as this piece, by its place in the corpus.
+    Duplicate(usize),
+    /// The system would not let it be read.
+    Unreadable(String),
+}
+
+/// A piece and where its bytes are.
+#[derive(Debug)]
+struct Piece {
+    source: Source,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Packed { pack: usize, file: usize },
+    File(PathBuf),
+    Held(Vec<u8>),
+    Roll(Roll),
+    Composed { seed: u64, index: usize },
+}
+
+impl Corpus {
+    /// How many pieces there are, unreadable ones included.
+    pub fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether there is no piece at all.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// What is known of piece `index`.
+    pub fn source(&self, index: usize) -> &Source {
+        &self.pieces[index].source
+    }
+
+    /// What is known of each piece, in order.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = &Source> {
+        self.pieces.iter().map(|piece| &piece.source)
+    }
+
+    /// Reads piece `index`. Callable from many threads at once; holds nothing.
+    ///
+    /// A piece that is no music is a [`Reading`] that says so; an error means that its bytes cannot be had any more.
+    pub fn read(&self, index: usize) -> Result<Reading> {
+        let fine = |score| {
+            Ok(Reading {
+                score: Some(score),
+                remarks: Vec::new(),
+            })
+        };
+        let bytes = match &self.pieces[index].place {
+            Place::Roll(roll) => return fine(roll.to_score()),
+            Place::Composed { seed, index } => return fine(counterpoint::compose(*seed, *index)),
+            _ => self.bytes(index)?,
+        };
+        Ok(match self.format {
+            Format::MusicXml => musicxml::read(&bytes),
+            _ => midi::read(&bytes),
+        })
+    }
+
+    /// The bytes of a piece that is a file.
+    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        let piece = &self.pieces[index];
+        Ok(match &piece.place {
+            Place::Packed { pack, file } => Cow::Owned(self.packs[*pack].read(*file)?),
+            Place::File(path) => {
+                let bytes = std::fs::read(path)
+                    .with_context(|| format!("failed to read '{}'", path.display()))?;
+                if sha256(&bytes) != piece.source.sha256 {
+                    let name = path.display();
+                    return Err(CorpusError::Integrity(format!(
+                        "'{name}' has changed since it was first read"
+                    ))
+                    .into());
+                }
+                Cow::Owned(bytes)
+            }
+            Place::Held(bytes) => Cow::Borrowed(bytes),
+            Place::Roll(_) | Place::Composed { .. } => Cow::Borrowed(&[]),
+        })
+    }
+}
+
+/// Gives pieces of the same name (an archive may have them) different ones, by their place.
+fn make_names_unique(pieces: &mut [Piece]) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for piece in pieces {
+        let count = seen.entry(piece.source.name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            write!(piece.source.name, "~{count}").expect("a string takes anything");
+        }
+    }
+}
+
+/// The lower-case hexadecimal of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes anything");
+    }
+    text
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The fingerprint of pieces with these SHA-256s, in any order.
+pub fn fingerprint<'a>(digests: impl IntoIterator<Item = &'a str>) -> String {
+    let mut sorted: Vec<&str> = digests.into_iter().collect();
+    sorted.sort_unstable();
+    let mut hasher = Sha256::new();
+    for digest in sorted {
+        hasher.update(digest);
+        hasher.update("\n");
+    }
+    hex(&hasher.finalize())
+}
+
+/// Every file below `folder`, sorted by path; links are followed.
+pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(folder).follow_links(true) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(_) => {}
+            Err(err) if err.depth() == 0 => return Err(err.into()),
+            // A link that leads nowhere or round in a circle, a folder that is closed to us: named, to be told by the caller.
+            Err(err) => files.extend(err.path().map(Path::to_path_buf)),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The text of a composed score that its SHA-256 is of.
+fn score_text(score: &Score) -> String {
+    let mut text = format!(
+        "ticks per beat {}\nduration {}\n",
+        score.ticks_per_beat, score.duration
+    );
+    for track in &score.tracks {
+        text.push_str("track\n");
+        for message in track {
+            let kind = match message.kind {
+                score::NoteKind::On => "on",
+                score::NoteKind::Off => "off",
+            };
+            writeln!(text, "{kind} {} {}", message.pitch, message.delta)
+                .expect("a string takes anything");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_sorted_lines() {
+        // printf '%s\n' a b | sha256sum
+        let expected = "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2";
+        assert_eq!(fingerprint(["b", "a"]), fingerprint(["a", "b"]));
+        assert_eq!(fingerprint(["b", "a"]), expected);
+    }
+
+    #[test]
+    fn files_are_found_sorted_through_folders_and_links() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("b")).unwrap();
+        for name in ["c.mid", "b/x.mid", "a.mid"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("..", folder.path().join("b/circle")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("broken.mid")).unwrap();
+        let found = files_below(folder.path()).unwrap();
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| {
+                path.strip_prefix(folder.path())
+                    .unwrap()
+                    .display()
+                    .to_string()
+            })
+            .collect();
+        assert_eq!(
+            names,
+            ["a.mid", "b/circle", "b/x.mid", "broken.mid", "c.mid"]
+        );
+        assert!(files_below(&folder.path().join("absent")).is_err());
     }
 }

@@ -1,0 +1,327 @@
+//! A number or sentence of the paper that an experiment can test, and how its verdict is reached.
+//!
+//! Claims are written in `experiments/*.yaml` under `claims:`; the report's paper-against-measured table comes from them and nowhere else.
+
+use serde::{Deserialize, Serialize};
+
+/// How many tolerances away a number still counts as [`Verdict::Close`].
+pub const CLOSE_TOLERANCES: f64 = 5.0;
+
+/// Relative distance that counts as close where a claim states no tolerance (and reproduced means equal).
+pub const CLOSE_WITHOUT_TOLERANCE: f64 = 0.01;
+
+/// One number or sentence of the paper, and what measures it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Short name, unique within its experiment.
+    pub id: String,
+    /// The paper's sentence, or its number with what it counts.
+    pub says: String,
+    /// Where the paper says it.
+    pub place: String,
+    /// The paper's number; absent for a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// What measures it: a dotted path into `statistics.json`, or `<split>.<metric>.<best|last>` of the metrics table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// How far from `value` still counts as reproduced; absent, only the same number does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<Tolerance>,
+    /// What a measured number must satisfy for a sentence to count as reproduced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expectation>,
+    /// Why the paper's number and ours cannot be compared, where they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_comparable: Option<String>,
+    /// What a reader should know beside the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How far a measured number may lie from the paper's; where both are given, either suffices.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tolerance {
+    /// A share of the paper's number: 0.02 is two per cent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative: Option<f64>,
+    /// In the number's own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute: Option<f64>,
+}
+
+/// Bounds on a measured number; every bound given must hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// The number must be smaller than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<f64>,
+    /// The number must be larger than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// The number must be smaller than this other measured number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_metric: Option<String>,
+    /// The number must be larger than this other measured number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_metric: Option<String>,
+}
+
+/// What a comparison of the paper with a run comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Within the tolerance, or every expectation holds.
+    Reproduced,
+    /// A number outside the tolerance, but within [`CLOSE_TOLERANCES`] of it.
+    Close,
+    /// Neither.
+    Differs,
+    /// The two cannot be compared, and why.
+    NotComparable(String),
+    /// No finished run, or it did not measure this, and why.
+    NotRun(String),
+    /// Measured, but the paper gives nothing to compare with.
+    PaperGivesNoNumber,
+}
+
+impl Verdict {
+    /// The verdict in a word or two, the same everywhere it is printed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Reproduced => "reproduced",
+            Self::Close => "close",
+            Self::Differs => "differs",
+            Self::NotComparable(_) => "not comparable",
+            Self::NotRun(_) => "not run",
+            Self::PaperGivesNoNumber => "paper gives no number",
+        }
+    }
+
+    /// Why, for the verdicts that have a reason.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::NotComparable(why) | Self::NotRun(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+impl Tolerance {
+    /// The largest distance from `value` that counts as reproduced, in the number's own unit.
+    pub fn allowance(&self, value: f64) -> f64 {
+        let relative = self.relative.map_or(0.0, |share| share * value.abs());
+        relative.max(self.absolute.unwrap_or(0.0))
+    }
+
+    /// The tolerance as a reader would write it, such as `± 2 %`.
+    pub fn describe(&self) -> String {
+        let relative = self
+            .relative
+            .map(|share| format!("± {} %", trim(share * 100.0)));
+        let absolute = self.absolute.map(|amount| format!("± {}", trim(amount)));
+        [relative, absolute]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" or ")
+    }
+}
+
+impl Expectation {
+    /// The bounds as a reader would write them, such as `below 0.05`.
+    pub fn describe(&self) -> String {
+        let numbers = [("below", self.below), ("above", self.above)];
+        let metrics = [("below", &self.below_metric), ("above", &self.above_metric)];
+        let numbers = numbers
+            .iter()
+            .filter_map(|(word, bound)| bound.map(|it| format!("{word} {}", trim(it))));
+        let metrics = metrics
+            .iter()
+            .filter_map(|(word, bound)| bound.as_ref().map(|it| format!("{word} {it}")));
+        numbers.chain(metrics).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Whether `measured` satisfies every bound; `None` if a metric it is compared with was not measured.
+    fn holds(&self, measured: f64, look_up: &dyn Fn(&str) -> Option<f64>) -> Option<bool> {
+        let mut holds = self.below.is_none_or(|bound| measured < bound)
+            && self.above.is_none_or(|bound| measured > bound);
+        if let Some(metric) = &self.below_metric {
+            holds &= measured < look_up(metric)?;
+        }
+        if let Some(metric) = &self.above_metric {
+            holds &= measured > look_up(metric)?;
+        }
+        Some(holds)
+    }
+}
+
+impl Claim {
+    /// What this claim comes to in a run whose measured numbers `look_up` finds by name.
+    ///
+    /// A number and a sentence's bounds may both be given: both must then hold for `Reproduced`.
+    pub fn judge(&self, look_up: &dyn Fn(&str) -> Option<f64>) -> Verdict {
+        if let Some(why) = &self.not_comparable {
+            return Verdict::NotComparable(why.clone());
+        }
+        let Some(metric) = &self.metric else {
+            return Verdict::NotComparable("no measurement is defined for it".to_owned());
+        };
+        let Some(measured) = look_up(metric).filter(|it| it.is_finite()) else {
+            return Verdict::NotRun(format!("the run did not measure {metric}"));
+        };
+        let number = self
+            .value
+            .map(|value| judge_number(measured, value, self.tolerance));
+        let sentence = match &self.expect {
+            None => None,
+            Some(expectation) => match expectation.holds(measured, look_up) {
+                None => {
+                    return Verdict::NotRun(
+                        "the run did not measure what it is compared with".to_owned(),
+                    );
+                }
+                Some(true) => Some(Verdict::Reproduced),
+                Some(false) => Some(Verdict::Differs),
+            },
+        };
+        match (number, sentence) {
+            (None, None) => Verdict::PaperGivesNoNumber,
+            (Some(verdict), None) | (None, Some(verdict)) => verdict,
+            (Some(number), Some(Verdict::Reproduced)) => number,
+            (Some(_), Some(sentence)) => sentence,
+        }
+    }
+}
+
+fn judge_number(measured: f64, value: f64, tolerance: Option<Tolerance>) -> Verdict {
+    let distance = (measured - value).abs();
+    let (reproduced, close) = match tolerance {
+        Some(tolerance) => (
+            tolerance.allowance(value),
+            CLOSE_TOLERANCES * tolerance.allowance(value),
+        ),
+        None => (0.0, CLOSE_WITHOUT_TOLERANCE * value.abs()),
+    };
+    if distance <= reproduced {
+        Verdict::Reproduced
+    } else if distance <= close {
+        Verdict::Close
+    } else {
+        Verdict::Differs
+    }
+}
+
+/// A number without trailing zeros, to six decimals at most.
+fn trim(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(
+        value: Option<f64>,
+        tolerance: Option<Tolerance>,
+        expect: Option<Expectation>,
+    ) -> Claim {
+        Claim {
+            id: "tokens".to_owned(),
+            says: "words".to_owned(),
+            place: "Data".to_owned(),
+            value,
+            metric: Some("corpus.tokens".to_owned()),
+            tolerance,
+            expect,
+            not_comparable: None,
+            note: None,
+        }
+    }
+
+    fn relative(share: f64) -> Option<Tolerance> {
+        Some(Tolerance {
+            relative: Some(share),
+            absolute: None,
+        })
+    }
+
+    #[test]
+    fn a_number_is_judged_by_its_tolerance() {
+        let judge =
+            |measured: f64| claim(Some(100.0), relative(0.02), None).judge(&|_| Some(measured));
+        assert_eq!(judge(101.9), Verdict::Reproduced);
+        assert_eq!(judge(91.0), Verdict::Close);
+        assert_eq!(judge(111.0), Verdict::Differs);
+    }
+
+    #[test]
+    fn without_a_tolerance_only_the_same_number_is_reproduced() {
+        let judge = |measured: f64| claim(Some(39_289.0), None, None).judge(&|_| Some(measured));
+        assert_eq!(judge(39_289.0), Verdict::Reproduced);
+        assert_eq!(judge(39_290.0), Verdict::Close);
+        assert_eq!(judge(30_000.0), Verdict::Differs);
+    }
+
+    #[test]
+    fn a_sentence_is_judged_by_every_bound() {
+        let expect = Expectation {
+            below: Some(0.05),
+            above: None,
+            below_metric: Some("other".to_owned()),
+            above_metric: None,
+        };
+        let judge = |measured: f64, other: Option<f64>| {
+            claim(None, None, Some(expect.clone())).judge(&|name| {
+                if name == "other" {
+                    other
+                } else {
+                    Some(measured)
+                }
+            })
+        };
+        assert_eq!(judge(0.01, Some(0.02)), Verdict::Reproduced);
+        assert_eq!(judge(0.03, Some(0.02)), Verdict::Differs);
+        assert_eq!(judge(0.01, None).name(), "not run");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_run_and_what_the_paper_omits_has_no_number() {
+        assert_eq!(
+            claim(Some(1.0), None, None).judge(&|_| None).name(),
+            "not run"
+        );
+        assert_eq!(
+            claim(None, None, None).judge(&|_| Some(1.0)),
+            Verdict::PaperGivesNoNumber
+        );
+        assert_eq!(
+            claim(Some(1.0), None, None)
+                .judge(&|_| Some(f64::NAN))
+                .name(),
+            "not run"
+        );
+    }
+
+    #[test]
+    fn bounds_and_tolerances_read_as_text() {
+        assert_eq!(
+            Tolerance {
+                relative: Some(0.02),
+                absolute: Some(130.0)
+            }
+            .describe(),
+            "± 2 % or ± 130"
+        );
+        let expect = Expectation {
+            below: Some(0.05),
+            above: None,
+            below_metric: None,
+            above_metric: Some("a.b".to_owned()),
+        };
+        assert_eq!(expect.describe(), "below 0.05 and above a.b");
+    }
+}

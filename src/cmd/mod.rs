@@ -1,0 +1,100 @@
+//! The subcommands, one file each: wiring only.
+
+mod corpus;
+mod generate;
+mod machine;
+mod report;
+mod reproduce;
+mod resume;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::{Error, Result};
+use clap::{Parser, Subcommand};
+
+use crate::corpus::CorpusError;
+use crate::run::RunError;
+
+/// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = NOTES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const NOTES: &str = "\
+A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in
+runs/, then in reports/records/. Tables go to standard output, progress and logs to standard error.
+
+Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run;
+3 the run failed or its corpus cannot be had; 4 integrity; 130 interrupted.";
+
+/// A gate failed.
+pub const GATE: u8 = 1;
+/// Usage, configuration, or an unknown run.
+pub const USAGE: u8 = 2;
+/// The run failed, or its corpus cannot be had.
+pub const FAILED: u8 = 3;
+/// The user interrupted it.
+pub const INTERRUPTED: u8 = 130;
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment: get the corpus, train, evaluate, sample, record
+    Run(run::Args),
+    /// Continue where a run stopped, bit for bit
+    Resume(resume::Args),
+    /// Run a record again and say whether it comes out the same
+    Reproduce(reproduce::Args),
+    /// Write reports/ from the runs' records
+    Report(report::Args),
+    /// List, fetch, count or verify corpora
+    Corpus(corpus::Args),
+    /// Generate music from a trained model
+    Generate(generate::Args),
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    ///
+    /// # Errors
+    /// Whatever stopped it; [`exit_code`] says how the process should end.
+    pub fn run(&self) -> Result<ExitCode> {
+        match &self.command {
+            Command::Run(args) => run::run(args),
+            Command::Resume(args) => resume::run(args),
+            Command::Reproduce(args) => reproduce::run(args),
+            
+            
+            
+            
+            Command::Report(args) => report::run(args),
+            Command::Corpus(args) => corpus::run(args),
+            Command::Generate(args) => generate::run(args),
+            
+        }
+    }
+}
+
+/// A failure of a run that had begun, whatever its cause.
+#[derive(Debug)]
+pub struct RunFailed {
+    /// The run's id.
+    pub id: String,
+}
+
+impl std::fmt::Display for RunFailed {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(out, "run {} failed", self.id)
+    }
+}
+
+/// How the process ends on `error`: usage, unless something in its chain says otherwise.
+pub fn exit_code(error: &Error) -> ExitCode {
+    let corpus = error.chain().find_map(|cause| cause.downcast_ref::<CorpusError>()).map(CorpusError::exit_code);
+    let run = || RunError::exit_code_of(error);
+    let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
+    ExitCode::from(corpus.or_else(run).or_else(failed).unwrap_or(USAGE))
+}

@@ -1,0 +1,51 @@
+//! `harness report`: regenerate, check or publish.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::report::site::{self, Places};
+
+/// Regenerate every figure and table into `reports/` from the runs' records alone.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Use the published records in `reports/records/` alone: the form that is committed
+    #[arg(long)]
+    published: bool,
+    /// Rebuild from exactly the records in `reports/manifest.json`, write nothing, and exit 1 if one is absent or a byte differs
+    #[arg(long, conflicts_with_all = ["published", "publish"])]
+    check: bool,
+    /// Copy the compact records of these runs into `reports/records/` first
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    publish: Vec<String>,
+}
+
+/// Runs the command in the current directory.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::default();
+    if args.check {
+        let stale = site::check(&places)?;
+        for line in &stale {
+            println!("stale: {line}");
+        }
+        if stale.is_empty() {
+            println!("the report is fresh");
+        }
+        return Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+    }
+    for folder in site::publish(&places, &args.publish)? {
+        println!("published {}", folder.display());
+    }
+    let written = site::write(&places, args.published)?;
+    for (folder, why) in &written.broken {
+        eprintln!("not a readable run: {folder}: {why}");
+    }
+    println!(
+        "{}: {} experiments, {} records, {} files",
+        places.reports.join("index.html").display(),
+        written.experiments,
+        written.records,
+        written.files
+    );
+    Ok(ExitCode::SUCCESS)
+}

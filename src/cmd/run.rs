@@ -1,0 +1,110 @@
+//! `harness run EXPERIMENT.yaml`: one experiment from its corpus to its finished record.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use super::machine::{MachineArgs, Watch, interruption};
+use super::{INTERRUPTED, RunFailed};
+use crate::corpus::catalogue;
+use crate::execute::{Machine, execute};
+use crate::experiment::Experiment;
+use crate::run::{Checkpoint, NewRun, Run, Store};
+use crate::training::Ending;
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The experiment, such as experiments/quickstart.yaml
+    experiment: PathBuf,
+    /// Replace one value: -S training.epochs=3
+    #[arg(short = 'S', long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Print the resolved experiment and what would run, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The same path in seconds: at most 20 steps, 8 pieces a split, few samples; the numbers mean nothing
+    #[arg(long)]
+    smoke: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let mut experiment = Experiment::load(&args.experiment, &args.overrides)?;
+    if args.smoke {
+        experiment = experiment.smoke();
+    }
+    let machine = args.machine.resolve()?;
+    if args.dry_run {
+        print!("{}", experiment.to_yaml());
+        eprint!("{}", plan(&experiment, machine));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = args.experiment.file_stem().context("an experiment is named by its file")?;
+    let run = Store::here().create(NewRun {
+        experiment: name.to_string_lossy().into_owned(),
+        resolved: experiment.to_yaml(),
+        seed: experiment.training.seed,
+        smoke: args.smoke,
+        environment: machine.environment(&experiment),
+        command: std::env::args().skip(1).collect(),
+    })?;
+    conduct(&experiment, machine, run, None).map(exit)
+}
+
+/// What would run, in words.
+fn plan(experiment: &Experiment, machine: Machine) -> String {
+    let corpus = match catalogue::find(&experiment.corpus) {
+        Some(entry) => format!("{} ({} pieces, {} tokens in all)", entry.title, entry.counts["all"].pieces, entry.counts["all"].tokens),
+        None => format!("the files of '{}'", experiment.corpus),
+    };
+    let environment = machine.environment(experiment);
+    format!(
+        "would train on: {corpus}\n\
+         for {} epochs in windows of {} x {}\n\
+         on {} ({} kernels, {} threads, {})\n",
+        experiment.training.epochs,
+        experiment.training.batch_size,
+        experiment.training.sequence_length,
+        environment.device,
+        environment.kernel_path,
+        environment.threads,
+        environment.precision,
+    )
+}
+
+/// Executes a run that has been made or taken up, shows its progress, and ends its record as it ended.
+pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoint: Option<Checkpoint>) -> Result<Ending> {
+    let interrupted = interruption()?;
+    let folder = run.path().display().to_string();
+    eprintln!("run {} in {folder}", run.id());
+    let mut watch = Watch::new();
+    let ending = execute(experiment, machine, &mut run, checkpoint, &interrupted, &mut |progress| watch.step(progress));
+    match &ending {
+        Ok(Ending::Complete) => {
+            println!("{folder}");
+            eprintln!("finished: open {folder}/report.html; its music is in {folder}/samples/");
+        }
+        Ok(Ending::Interrupted) => {
+            run.interrupt()?;
+            eprintln!("interrupted: `harness resume {}` goes on from here", run.id());
+        }
+        Err(error) => {
+            if let Err(unwritten) = run.fail(&format!("{error:#}")) {
+                eprintln!("the record could not be brought up to date: {unwritten:#}");
+            }
+        }
+    }
+    ending.with_context(|| RunFailed { id: run.id().to_owned() })
+}
+
+/// How the process ends after a run that did not fail.
+pub fn exit(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Complete => ExitCode::SUCCESS,
+        Ending::Interrupted => ExitCode::from(INTERRUPTED),
+    }
+}

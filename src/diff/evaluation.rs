@@ -1,0 +1,103 @@
+//! One run a side: how far the choice of held-out pieces could move the difference.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::random::stream;
+use crate::run::StoredRun;
+
+use super::statistics::{Interval, PairedPiece, paired_bootstrap, paired_difference};
+
+/// The difference of two models' negative log-likelihood, and how much of it hangs on which pieces were held out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PieceNoise {
+    /// The split.
+    pub split: String,
+    /// How many pieces both runs scored.
+    pub pieces: usize,
+    /// B − A, in nats per prediction, over those pieces.
+    pub delta: f64,
+    /// The paired bootstrap interval of `delta` over pieces.
+    pub interval: Interval,
+}
+
+/// The file that holds each held-out piece's score: columns `split, piece, steps, nll`, where `nll` is the piece's sum.
+const FILE: &str = "evaluation.parquet";
+
+/// The noise of each split that both runs scored; where it cannot be had, `notes` says why.
+pub fn piece_noise(
+    a: &StoredRun,
+    b: &StoredRun,
+    notes: &mut Vec<String>,
+) -> Result<Vec<PieceNoise>> {
+    if !a.has(FILE) || !b.has(FILE) {
+        return Ok(Vec::new());
+    }
+    let (scores_a, scores_b) = (scores(a)?, scores(b)?);
+    let mut found = Vec::new();
+    for (split, pieces_a) in &scores_a {
+        let Some(pieces_b) = scores_b.get(split) else {
+            continue;
+        };
+        let mut pairs = Vec::new();
+        let mut unequal = 0;
+        for (piece, (count, nats_a)) in pieces_a {
+            match pieces_b.get(piece) {
+                Some((other, nats_b)) if other == count => {
+                    pairs.push(PairedPiece {
+                        count: *count,
+                        nats_a: *nats_a,
+                        nats_b: *nats_b,
+                    });
+                }
+                Some(_) => unequal += 1,
+                None => {}
+            }
+        }
+        if unequal > 0 {
+            notes.push(format!("{unequal} pieces of {split} have another length in B: the runs predict different things"));
+            continue;
+        }
+        let alone = pieces_a.len().max(pieces_b.len()) - pairs.len();
+        if alone > 0 {
+            notes.push(format!("{alone} pieces of {split} were scored by one run alone and are left out of its noise"));
+        }
+        pairs.retain(|it| it.count > 0);
+        if pairs
+            .iter()
+            .any(|it| !it.nats_a.is_finite() || !it.nats_b.is_finite())
+        {
+            notes.push(format!(
+                "a piece of {split} has no finite score, so its noise is not known"
+            ));
+        } else if let Some(interval) =
+            paired_bootstrap(&pairs, &mut stream(0, &format!("diff pieces {split}")))
+        {
+            let delta = paired_difference(pairs.iter().copied());
+            found.push(PieceNoise {
+                split: split.clone(),
+                pieces: pairs.len(),
+                delta,
+                interval,
+            });
+        }
+    }
+    Ok(found)
+}
+
+type Scores = BTreeMap<String, BTreeMap<String, (u64, f64)>>;
+
+fn scores(run: &StoredRun) -> Result<Scores> {
+    let table = run.table(FILE)?;
+    let read = || -> Result<Scores> {
+        let (splits, pieces) = (table.texts("split")?, table.texts("piece")?);
+        let (steps, nll) = (table.u64s("steps")?, table.f64s("nll")?);
+        let mut scores = Scores::new();
+        for (((split, piece), steps), nll) in splits.into_iter().zip(pieces).zip(steps).zip(nll) {
+            scores.entry(split).or_default().insert(piece, (steps, nll));
+        }
+        Ok(scores)
+    };
+    read().with_context(|| format!("failed to read '{FILE}' of run {}", run.id))
+}

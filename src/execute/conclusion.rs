@@ -1,0 +1,157 @@
+//! The end of a run: the test score, the single-note embeddings with their maps, the corpus figures, and every number that a claim
+//! can name, in `statistics.json`.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use crate::analysis::analyse_all;
+use crate::artifacts::{self, CorpusPoint, Evaluation, NoteMap};
+use crate::corpus::Corpus;
+use crate::corpus::split::Split;
+use crate::encoding::dataset::Dataset;
+use crate::encoding::Encode;
+use crate::encoding::statistics::{Statistics, duration_of_bin, statistics};
+use crate::experiment::Experiment;
+use crate::model::backend::Backend;
+use crate::run::Run;
+use crate::single_note::{Tables, played, single_notes};
+use crate::training::baselines::baselines;
+use crate::training::data::Data;
+use crate::training::evaluate::{PieceScore, evaluate};
+use crate::training::{Trainer, initial_network, log_score};
+
+/// Writes all that a finished run says of itself besides its weights and samples. The network is the one to be judged.
+#[expect(clippy::too_many_arguments, reason = "the end of a run draws on everything before it")]
+pub fn write<D: Backend>(
+    run: &mut Run,
+    experiment: &Experiment,
+    corpus: &Corpus,
+    encoding: &dyn Encode,
+    dataset: &Dataset,
+    data: &Data,
+    trainer: &Trainer<D>,
+    samples: Value,
+) -> Result<()> {
+    score_held_out(run, experiment, data, trainer)?;
+    let counts = statistics(dataset, None);
+    run.write_table(artifacts::CORPUS_STATISTICS, &artifacts::corpus_table(&corpus_points(&counts))?)?;
+    let analysis = analyse_embeddings(run, experiment, encoding, dataset, data, trainer)?;
+    let mut unknown = Map::new();
+    if let Some(rule) = &data.unknown {
+        unknown.insert("epsilon".into(), json!(rule.epsilon));
+    }
+    let seconds = run.record().seconds();
+    run.write_json(
+        artifacts::STATISTICS,
+        &json!({
+            "corpus": corpus_numbers(&counts),
+            "catalogue": { "pieces": corpus.len() },
+            "vocabulary": { "size": data.vocabulary_size() },
+            "unknown": unknown,
+            "model": { "parameters": trainer.network.parameters().count() },
+            "training": {
+                "epochs": trainer.epochs_completed(),
+                "epochs_planned": experiment.training.epochs,
+                "steps": trainer.step(),
+                "stopped_early": trainer.stopped_early(),
+                "best": trainer.best(),
+            },
+            "baseline": baselines(data),
+            "analysis": analysis,
+            "samples": samples,
+        }),
+    )?;
+    run.log_timing(trainer.step(), trainer.epoch(), "seconds", seconds);
+    Ok(())
+}
+
+/// Scores valid and test piece by piece with the network to be judged; test is scored here and nowhere else.
+fn score_held_out<D: Backend>(run: &mut Run, experiment: &Experiment, data: &Data, trainer: &Trainer<D>) -> Result<()> {
+    let mut rows = Vec::new();
+    for (split, pieces) in [(Split::Valid, &data.valid), (Split::Test, &data.test)] {
+        let scores = evaluate(&trainer.network, data, pieces, experiment.evaluation.batch_size)?;
+        if split == Split::Test && !scores.is_empty() {
+            log_score(run, trainer.step(), trainer.epoch(), split, &scores, data);
+        }
+        let row = |score: PieceScore| Evaluation {
+            split: split.name().to_owned(),
+            piece: score.piece,
+            steps: score.steps as u64,
+            nll: score.density_nll,
+        };
+        rows.extend(scores.into_iter().map(row));
+    }
+    run.write_table(artifacts::EVALUATION, &artifacts::evaluation_table(&rows)?)
+}
+
+/// Maps the single-note embeddings before and after training, and measures what the paper says of them.
+fn analyse_embeddings<D: Backend>(
+    run: &mut Run,
+    experiment: &Experiment,
+    encoding: &dyn Encode,
+    dataset: &Dataset,
+    data: &Data,
+    trainer: &Trainer<D>,
+) -> Result<Value> {
+    let untrained = initial_network(&experiment.model, &experiment.training, data, trainer.network.runtime().clone())?;
+    let (trained, untrained) = (trainer.network.parameters(), untrained.parameters());
+    let table = |arrays: Vec<crate::model::parameters::Array>| arrays.into_iter().next().map(|it| it.values);
+    let (Some(trained), Some(untrained)) = (table(trained.arrays()), table(untrained.arrays())) else {
+        return Ok(Value::Null);
+    };
+    let tables = Tables { trained: &trained, untrained: &untrained, width: experiment.model.embedding };
+    let kind = experiment.encoding.kind;
+    let maps: Vec<NoteMap> = single_notes(kind, encoding, &dataset.vocabulary, &tables);
+    let played = played(kind, encoding, &dataset.vocabulary);
+    let analysis = analyse_all(&maps, &played, &experiment.analysis)?;
+    run.write_table(artifacts::EMBEDDINGS, &artifacts::embeddings_table(&maps)?)?;
+    run.write_table(artifacts::TSNE, &artifacts::map_table(&analysis.points)?)?;
+    Ok(analysis.statistics)
+}
+
+/// The corpus's counts, in all and by split, by the names that claims use.
+fn corpus_numbers(counts: &Statistics) -> Value {
+    let mut numbers = Map::new();
+    numbers.insert("pieces".into(), json!(counts.pieces));
+    numbers.insert("tokens".into(), json!(counts.tokens));
+    numbers.insert("unique_tokens".into(), json!(counts.unique_tokens));
+    numbers.insert("notes".into(), json!(counts.music.notes));
+    for split in &counts.splits {
+        let unseen_share = split.unseen_tokens as f64 / split.tokens as f64;
+        numbers.insert(
+            split.split.name().into(),
+            json!({
+                "pieces": split.pieces,
+                "tokens": split.tokens,
+                "unique_tokens": split.unique_tokens,
+                "unseen_tokens": split.unseen_tokens,
+                "unseen_share": unseen_share,
+            }),
+        );
+    }
+    Value::Object(numbers)
+}
+
+/// The corpus figures as points.
+fn corpus_points(counts: &Statistics) -> Vec<CorpusPoint> {
+    let mut points = Vec::new();
+    let mut add = |figure: &str, x: f64, y: f64| {
+        points.push(CorpusPoint { figure: figure.into(), series: "all".into(), x, y });
+    };
+    for point in &counts.rank_frequency {
+        add("rank_frequency", point.rank as f64, point.count as f64);
+    }
+    for point in &counts.vocabulary_growth {
+        add("vocabulary_growth", point.tokens as f64, point.unique_tokens as f64);
+    }
+    for (pitch, &notes) in counts.music.pitches.iter().enumerate().filter(|(_, notes)| **notes > 0) {
+        add("pitch", pitch as f64, notes as f64);
+    }
+    for (voices, &steps) in counts.music.polyphony.iter().enumerate().filter(|(_, steps)| **steps > 0) {
+        add("polyphony", voices as f64, steps as f64);
+    }
+    for (bin, &notes) in counts.music.durations.iter().enumerate().filter(|(_, notes)| **notes > 0) {
+        add("duration", duration_of_bin(bin), notes as f64);
+    }
+    points
+}

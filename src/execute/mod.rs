@@ -1,0 +1,195 @@
+//! A run from its experiment to its finished record: corpus, data set, training, scores, embeddings, samples, page.
+//!
+//! `run`, `resume` and `reproduce` all come through here, so that they cannot differ.
+
+mod conclusion;
+mod samples;
+mod trained;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::corpus::split::{Split, assign};
+use crate::corpus::{Corpus, OpenOptions};
+use crate::device::Device;
+use crate::encoding::cache;
+use crate::encoding::dataset::{Dataset, Piece};
+use crate::experiment::Experiment;
+use crate::kernel::{KernelPath, Kernels};
+use crate::model::backend::{Backend, Runtime};
+use crate::report;
+use crate::run::{Checkpoint, CorpusIdentity, Environment, Run, sha256};
+use crate::training::data::Data;
+use crate::training::{Ending, Progress, Trainer, weights};
+
+pub use trained::{Music, Trained};
+
+/// The file of a run that says what token ids mean.
+const VOCABULARY: &str = "vocabulary.tsv";
+/// Pieces of each split that a smoke run reads.
+const SMOKE_PIECES: usize = 8;
+/// Steps that a smoke run trains at most.
+const SMOKE_STEPS: u64 = 20;
+
+/// Where and how a run is computed; none of it but the device and the kernel path moves its bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine {
+    /// The device.
+    pub device: Device,
+    /// The kernels that a CPU computes with.
+    pub kernel_path: KernelPath,
+    /// Threads of a CPU.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// What the record says of it.
+    pub fn environment(&self, experiment: &Experiment) -> Environment {
+        Environment {
+            device: self.device.to_string(),
+            emulated: self.device.is_emulated(),
+            kernel_path: match self.device {
+                Device::Cpu => self.kernel_path.name().to_owned(),
+                #[cfg(feature = "cuda")]
+                Device::Cuda(_) => "dfdx".to_owned(),
+            },
+            precision: experiment.training.precision.name().to_owned(),
+            threads: self.threads,
+        }
+    }
+}
+
+/// Executes `experiment` into `run`, from `checkpoint` if there is one. `watch` hears of every training step.
+///
+/// # Errors
+/// When the corpus cannot be had, training fails, or the record cannot be written. The run's status is the caller's to set.
+pub fn execute(
+    experiment: &Experiment,
+    machine: Machine,
+    run: &mut Run,
+    checkpoint: Option<Checkpoint>,
+    interrupted: &AtomicBool,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Ending> {
+    let smoke = run.record().smoke;
+    let started = Instant::now();
+    let options = OpenOptions::from_environment();
+    let corpus = Corpus::open(&experiment.corpus, &options)?;
+    let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;
+    run.set_corpus(identity(&corpus, &dataset))?;
+    let seconds = started.elapsed().as_secs_f64();
+    run.note(&format!("read corpus '{}': {} pieces, {} tokens, {} in the vocabulary, in {seconds:.1} s",
+        corpus.name, dataset.pieces.len(), dataset.tokens.len(), dataset.vocabulary.len()))?;
+    let mut stage = Stage { experiment, corpus: &corpus, dataset: &dataset, run, checkpoint, interrupted, watch };
+    match machine.device {
+        Device::Cpu => {
+            let kernels = Kernels::new(machine.kernel_path, machine.threads);
+            stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(index) => stage.train_and_conclude(Runtime::cuda(index, experiment.training.precision)?),
+    }
+}
+
+/// What stays the same whatever the device.
+struct Stage<'a> {
+    experiment: &'a Experiment,
+    corpus: &'a Corpus,
+    dataset: &'a Dataset,
+    run: &'a mut Run,
+    checkpoint: Option<Checkpoint>,
+    interrupted: &'a AtomicBool,
+    watch: &'a mut dyn FnMut(Progress),
+}
+
+impl Stage<'_> {
+    fn train_and_conclude<D: Backend>(&mut self, runtime: Runtime<D>) -> Result<Ending> {
+        let Experiment { model, training, evaluation, .. } = self.experiment;
+        let data = Data::new(self.dataset, self.experiment.encoding.kind)?;
+        let limit = self.run.record().smoke.then_some(SMOKE_STEPS);
+        let mut trainer = Trainer::new(model, training, evaluation, &data, runtime, limit)?;
+        if let Some(checkpoint) = self.checkpoint.take() {
+            trainer.restore(checkpoint).context("failed to go on from the checkpoint")?;
+        }
+        self.run.note(&format!(
+            "training {} parameters for {} steps, from step {}",
+            trainer.network.parameters().count(),
+            trainer.steps(),
+            trainer.step()
+        ))?;
+        if trainer.train(self.run, self.interrupted, self.watch)? == Ending::Interrupted {
+            return Ok(Ending::Interrupted);
+        }
+        trainer.take_best(self.run)?;
+        self.run.save_final(&weights(&trainer.network))?;
+        let encoding = self.experiment.encoding.build()?;
+        let vocabulary = self.dataset.vocabulary.to_text(encoding.as_ref());
+        self.run.write_bytes(VOCABULARY, vocabulary.as_bytes())?;
+        let samples = samples::write(self.run, self.experiment, encoding.as_ref(), self.dataset, &data, &trainer.network)?;
+        conclusion::write(self.run, self.experiment, self.corpus, encoding.as_ref(), self.dataset, &data, &trainer, samples)?;
+        self.run.finish()?;
+        report::write_run_page(self.run.path())?;
+        self.run.seal()?;
+        Ok(Ending::Complete)
+    }
+}
+
+/// The corpus as token ids, split as the experiment says; a smoke run reads the first pieces of each split.
+pub fn read_dataset(
+    experiment: &Experiment,
+    corpus: &Corpus,
+    options: &OpenOptions,
+    smoke: bool,
+    threads: usize,
+) -> Result<Dataset> {
+    let splits = assign(&experiment.split, corpus)?;
+    let mut chosen: Vec<usize> = (0..corpus.len()).collect();
+    if smoke {
+        let mut left = Split::ALL.map(|_| SMOKE_PIECES);
+        chosen.retain(|&piece| {
+            let left = &mut left[splits[piece] as usize];
+            let keep = *left > 0;
+            *left = left.saturating_sub(1);
+            keep
+        });
+    }
+    let read = |index: usize| {
+        let piece = chosen[index];
+        Ok(Piece { name: corpus.source(piece).name.clone(), split: splits[piece], reading: corpus.read(piece)? })
+    };
+    let Experiment { encoding, vocabulary, .. } = experiment;
+    let build = || Dataset::build(chosen.len(), read, encoding, vocabulary, threads);
+    if smoke {
+        return build();
+    }
+    let key = cache::key(&corpus.fingerprint, &format!("{:?}", experiment.split), encoding, vocabulary);
+    let file = format!("{}.dataset", &sha256(key.as_bytes())[..16]);
+    let (dataset, notices) = cache::load_or_build(&options.cache.join("encoded").join(file), &key, build)?;
+    for notice in notices {
+        eprintln!("{notice}");
+    }
+    Ok(dataset)
+}
+
+/// Exactly what was read, for the record.
+fn identity(corpus: &Corpus, dataset: &Dataset) -> CorpusIdentity {
+    CorpusIdentity {
+        name: corpus.name.clone(),
+        fingerprint: corpus.fingerprint.clone(),
+        stand_in: corpus.stand_in_for.clone(),
+        synthetic: corpus.synthetic,
+        origin: corpus.origin.clone(),
+        details: json!({
+            "title": corpus.title,
+            "licence": corpus.licence,
+            "pieces": dataset.pieces.len(),
+            "tokens": dataset.tokens.len(),
+            "vocabulary": dataset.vocabulary.len(),
+            "repaired": dataset.pieces.iter().filter(|piece| !piece.remarks.is_empty()).count(),
+            "rejected": dataset.rejected.len(),
+        }),
+    }
+}

@@ -1,0 +1,251 @@
+//! One `experiments/*.yaml` as a type, checked when it is read. The door of serde_yaml.
+//!
+//! An experiment file holds only what differs from the written defaults. Each room defines the settings of its own part;
+//! this file composes them, so that the resolved experiment spells out every value that a run depends on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+use sha2::{Digest, Sha256};
+
+use crate::analysis::AnalysisConfig;
+use crate::claim::{Claim, Tolerance};
+use crate::corpus::split::SplitConfig;
+use crate::encoding::vocabulary::VocabularyConfig;
+use crate::encoding::{EncodingConfig, EncodingKind};
+use crate::generate::SamplesConfig;
+use crate::model::{ModelConfig, ModelKind};
+use crate::training::{EvaluationConfig, TrainingConfig};
+
+/// A declarative experiment: what to train on what, how to judge it, and what the paper claims of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The experiment's title in reports.
+    pub title: String,
+    /// What the experiment asks, in a sentence.
+    #[serde(default)]
+    pub question: String,
+    /// A corpus of the catalogue, or a directory or archive of MIDI files.
+    pub corpus: String,
+    /// How scores become tokens.
+    #[serde(default)]
+    pub encoding: EncodingConfig,
+    /// Which pieces train, choose and judge.
+    #[serde(default)]
+    pub split: SplitConfig,
+    /// Which pieces the vocabulary is taken from.
+    #[serde(default)]
+    pub vocabulary: VocabularyConfig,
+    /// The network.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// How it is trained.
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// How it is scored on held-out pieces.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+    /// How its embeddings are mapped and tested.
+    #[serde(default)]
+    pub analysis: AnalysisConfig,
+    /// The music it generates when it is trained.
+    #[serde(default)]
+    pub samples: SamplesConfig,
+    /// Tolerances of `diff` and `reproduce`, by metric name, where the metric's own does not fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tolerances: BTreeMap<String, Tolerance>,
+    /// What the paper gives for this experiment: dotted key → place in the paper.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paper: BTreeMap<String, String>,
+    /// What was chosen because the paper is silent: dotted key → reason. A key covers all keys below it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chosen: BTreeMap<String, String>,
+    /// The paper's numbers and sentences that this experiment can test.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+}
+
+impl Experiment {
+    /// Reads `path`, applies the overrides (`training.epochs=3`) and checks the result.
+    ///
+    /// An error names the file, the line, the field and, for a misspelt one, the nearest valid name.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("failed to read experiment '{}'", path.display()))?;
+        Self::parse(&text, overrides).with_context(|| format!("in experiment '{}'", path.display()))
+    }
+
+    /// The same from the text of an experiment file.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let mut experiment: Self = serde_yaml::from_str(text).map_err(explain)?;
+        if !overrides.is_empty() {
+            let mut value: Value = serde_yaml::from_str(text).map_err(explain)?;
+            for entry in overrides {
+                apply_override(&mut value, entry)?;
+            }
+            experiment = serde_yaml::from_value(value)
+                .map_err(explain)
+                .with_context(|| format!("with the overrides {}", overrides.join(", ")))?;
+        }
+        experiment.check().map_err(|error| match line_of(text, &error.to_string()) {
+            Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
+            _ => error,
+        })?;
+        Ok(experiment)
+    }
+
+    /// The resolved experiment as YAML, every default spelled out.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("an experiment that was read can be written")
+    }
+
+    /// SHA-256 of the resolved experiment, in hexadecimal.
+    pub fn hash(&self) -> String {
+        Sha256::digest(self.to_yaml()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What `--smoke` makes of an experiment: the same path through the code, minutes made seconds.
+    pub fn smoke(mut self) -> Self {
+        self.training.epochs = self.training.epochs.min(2);
+        self.training.checkpoint_every = self.training.checkpoint_every.min(5);
+        self.analysis = self.analysis.smoke();
+        self.samples = self.samples.smoke();
+        self
+    }
+
+    /// Checks what no type can say. An error begins with the dotted key at fault.
+    fn check(&self) -> Result<()> {
+        self.encoding.build()?;
+        self.split.check()?;
+        self.model.validate()?;
+        self.training.validate()?;
+        ensure!(self.evaluation.every > 0, "evaluation.every must be at least 1");
+        ensure!(self.evaluation.batch_size > 0, "evaluation.batch_size must be at least 1");
+        ensure!(!self.analysis.seeds.is_empty(), "analysis.seeds must name at least one seed");
+        ensure!(self.analysis.neighbours > 0, "analysis.neighbours must be at least 1");
+        self.samples.validate()?;
+        ensure!(
+            (self.encoding.kind == EncodingKind::MultiHot) == (self.model.kind == ModelKind::Sigmoid),
+            "model.kind: the sigmoid model reads the multi-hot encoding and no other model does; set both or neither"
+        );
+        Ok(())
+    }
+}
+
+/// Sets one dotted key of a YAML tree: `training.epochs=3`.
+fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
+    let (path, text) = entry
+        .split_once('=')
+        .ok_or_else(|| anyhow!("override '{entry}' is not of the form key.path=value"))?;
+    let new: Value = serde_yaml::from_str(text).with_context(|| format!("override '{entry}': the value is not YAML"))?;
+    let mut place = root;
+    for key in path.split('.') {
+        if place.is_null() {
+            *place = Value::Mapping(Default::default());
+        }
+        place = match place {
+            Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
+            _ => bail!("override '{entry}': '{key}' has no place, what is above it is not a mapping"),
+        };
+    }
+    *place = new;
+    Ok(())
+}
+
+/// A YAML error with the nearest valid name where a field or a value is misspelt.
+fn explain(error: serde_yaml::Error) -> anyhow::Error {
+    let message = error.to_string();
+    let Some((_, rest)) = message.split_once("unknown ") else { return anyhow!(message) };
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let Some(given) = names.next() else { return anyhow!(message) };
+    match nearest(given, names) {
+        Some(name) => anyhow!("{message}; did you mean `{name}`?"),
+        None => anyhow!(message),
+    }
+}
+
+/// The candidate most like `given`, if any is alike enough to be meant.
+pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name)
+}
+
+/// The line (from 1) of the dotted key that `problem` begins with, in block-style YAML; else that of the nearest key above it.
+fn line_of(text: &str, problem: &str) -> Option<usize> {
+    let dotted = problem.split([' ', ':']).next()?;
+    let mut wanted = dotted.split('.');
+    let mut key = wanted.next()?;
+    let (mut found, mut parent_indent) = (None, None);
+    for (number, line) in text.lines().enumerate() {
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        if found.is_some() && parent_indent.is_some_and(|parent| indent <= parent) {
+            break;
+        }
+        if content.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
+            (found, parent_indent) = (Some(number + 1), Some(indent));
+            match wanted.next() {
+                Some(next) => key = next,
+                None => break,
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "title: A test\ncorpus: counterpoint\ntraining:\n  epochs: 3\n";
+
+    #[test]
+    fn spells_out_every_default() {
+        let experiment = Experiment::parse(MINIMAL, &[]).unwrap();
+        let resolved = experiment.to_yaml();
+        assert!(resolved.contains("batch_size: 50"), "{resolved}");
+        assert_eq!(Experiment::parse(&resolved, &[]).unwrap(), experiment);
+    }
+
+    #[test]
+    fn a_misspelt_key_names_its_line_and_the_nearest_name() {
+        let text = "title: A test\ncorpus: counterpoint\ntraining:\n  epochs: 3\n  batchsize: 4\n";
+        let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        assert!(error.contains("training: unknown field `batchsize`"), "{error}");
+        assert!(error.contains("line 5"), "{error}");
+        assert!(error.ends_with("did you mean `batch_size`?"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_kind_names_the_nearest_kind() {
+        let text = "title: A test\ncorpus: counterpoint\nencoding:\n  kind: midi-mesage\n";
+        let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        assert!(error.contains("line 4") && error.contains("did you mean `midi-message`?"), "{error}");
+    }
+
+    #[test]
+    fn an_impossible_value_names_its_line() {
+        let text = "title: A test\ncorpus: counterpoint\ntraining:\n  seed: 1\n  epochs: 0\n";
+        let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        assert_eq!(error, "line 5: training.epochs must be at least 1");
+    }
+
+    #[test]
+    fn overrides_replace_values_and_are_checked_like_the_file() {
+        let overrides = ["training.epochs=7".to_string(), "model.layers=1".to_string()];
+        let experiment = Experiment::parse(MINIMAL, &overrides).unwrap();
+        assert_eq!((experiment.training.epochs, experiment.model.layers), (7, 1));
+        let error = Experiment::parse(MINIMAL, &["training.epoch=7".to_string()]).unwrap_err();
+        assert!(format!("{error:#}").contains("did you mean `epochs`?"), "{error:#}");
+    }
+}

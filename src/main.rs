@@ -1,0 +1,16 @@
+//! The `harness` binary: read the arguments, call one command, print the error chain.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::cmd::{self, Cli};
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            cmd::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Symbols → loss, gradients, probabilities: one recurrent network, generic over dfdx's devices. No music and no files here.
+//!
+//! Two kinds share everything but their ends. The token model reads the embedding of one token a step and gives a softmax over the
+//! vocabulary. The sigmoid model reads the sum of the embeddings of the sounding keys and gives each of the 88 keys a probability.
+//!
+//! ```text
+//! symbols → embedding → LSTM × layers → projection → cross-entropy
+//! ```
+
+pub mod backend;
+pub mod op;
+pub mod parameters;
+pub mod sampling;
+
+use crate::batch::{Batch, NO_TOKEN, Symbols};
+use anyhow::{Result, bail, ensure};
+use backend::{Backend, Runtime};
+use dfdx::prelude::*;
+use op::lstm::LayerState;
+use op::update::Rule;
+use op::{Buffer, Matrix, embedding, swap_gradient};
+use parameters::{Array, Parameter, Parameters};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// What a model reads and predicts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// One token of a vocabulary a step.
+    #[default]
+    Token,
+    /// The set of sounding keys a step.
+    Sigmoid,
+}
+
+/// The shape of a network and its first values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Token or sigmoid.
+    pub kind: ModelKind,
+    /// Width `E` of an embedding vector.
+    pub embedding: usize,
+    /// Width `H` of an LSTM layer.
+    pub hidden: usize,
+    /// LSTM layers, one over the other.
+    pub layers: usize,
+    /// Probability that a value is dropped between layers in training: at the input of each LSTM layer and of the projection, never
+    /// between time steps (Zaremba et al. 2014).
+    pub dropout: f32,
+    /// Standard deviation of the first embeddings. The other first values are U(−1/√H, 1/√H), the custom of deep learning libraries.
+    pub embedding_deviation: f32,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            kind: ModelKind::Token,
+            embedding: 128,
+            hidden: 128,
+            layers: 2,
+            dropout: 0.0,
+            embedding_deviation: 1.0,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Checks each value.
+    ///
+    /// # Errors
+    /// For a width or number of layers of 0, and for values out of range.
+    pub fn validate(&self) -> Result<()> {
+        ensure!(self.embedding > 0, "model.embedding must be at least 1");
+        ensure!(self.hidden > 0, "model.hidden must be at least 1");
+        ensure!(self.layers > 0, "model.layers must be at least 1");
+        ensure!(
+            (0.0..1.0).contains(&self.dropout),
+            "model.dropout must be at least 0 and below 1"
+        );
+        ensure!(
+            self.embedding_deviation.is_finite() && self.embedding_deviation >= 0.0,
+            "model.embedding_deviation must be a number of at least 0"
+        );
+        Ok(())
+    }
+}
+
+/// What a network carries from step to step and from window to window.
+#[derive(Debug, Clone)]
+pub struct State<D: Storage<f32>>(Vec<LayerState<D>>);
+
+/// The likelihood that a network gives to what happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Negative log-likelihood of each target in nats, `(T, B)`; for keys summed over the 88. 0 where the target is [`NO_TOKEN`].
+    pub nll: Vec<f32>,
+    /// For the sigmoid model the keys with a probability above one half, `(T, B)`; else empty.
+    pub predicted: Vec<u128>,
+}
+
+/// A recurrent network with its parameters and their gradients.
+pub struct Network<D: Backend> {
+    config: ModelConfig,
+    runtime: Runtime<D>,
+    parameters: Parameters<D>,
+    gradients: Gradients<f32, D>,
+}
+
+impl<D: Backend> Network<D> {
+    /// A new network with values drawn from `rng`. The sigmoid model has no use for `vocabulary`.
+    ///
+    /// # Errors
+    /// For a configuration that is out of range, or an empty vocabulary.
+    pub fn new(
+        config: &ModelConfig,
+        vocabulary: usize,
+        runtime: Runtime<D>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        config.validate()?;
+        ensure!(
+            config.kind == ModelKind::Sigmoid || (1..NO_TOKEN as usize).contains(&vocabulary),
+            "a vocabulary of {vocabulary} tokens cannot be modelled"
+        );
+        let parameters = Parameters::initial(config, vocabulary, &runtime, rng);
+        Ok(Self {
+            config: config.clone(),
+            runtime,
+            parameters,
+            gradients: Gradients::leaky(),
+        })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where it runs.
+    pub fn runtime(&self) -> &Runtime<D> {
+        &self.runtime
+    }
+
+    /// Its parameters.
+    pub fn parameters(&self) -> &Parameters<D> {
+        &self.parameters
+    }
+
+    /// Its parameters, to be loaded.
+    pub fn parameters_mut(&mut self) -> &mut Parameters<D> {
+        &mut self.parameters
+    }
+
+    /// The gradients of the last window, on the host.
+    ///
+    /// # Panics
+    /// Before the first window, as do the two functions that follow.
+    pub fn gradients(&self) -> Vec<Array> {
+        let gradient = |parameter| D::gradient(&self.runtime, parameter, &self.gradients);
+        self.parameters
+            .iter()
+            .map(|parameter| parameter.array_of(gradient(parameter)))
+            .collect()
+    }
+
+    /// The norm of all gradients together.
+    pub fn gradient_norm(&self) -> f64 {
+        let squares = self
+            .parameters
+            .iter()
+            .map(|p| D::squared_norm(&self.runtime, p, &self.gradients));
+        squares.sum::<f64>().sqrt()
+    }
+
+    /// What `rule` keeps for each parameter, all zero: [`Rule::slots`] buffers each.
+    pub fn slots(&self, rule: &Rule) -> Vec<Vec<Buffer<D>>> {
+        let slots = |p: &Parameter<D>| {
+            rule.slots()
+                .iter()
+                .map(|_| op::zeros(&self.runtime.device, &p.tensor))
+                .collect()
+        };
+        self.parameters.iter().map(slots).collect()
+    }
+
+    /// Moves all parameters along their gradients, which are first multiplied by `scale`.
+    pub fn update(&mut self, rule: &Rule, scale: f32, slots: &mut [Vec<Buffer<D>>]) {
+        for (parameter, slots) in self.parameters.0.iter_mut().zip(slots) {
+            D::update(
+                &self.runtime,
+                rule,
+                scale,
+                parameter,
+                slots,
+                &mut self.gradients,
+            );
+        }
+    }
+
+    /// The state before a sequence begins, for `lanes` sequences at a time.
+    pub fn zero_state(&self, lanes: usize) -> State<D> {
+        let zeros = || self.runtime.device.zeros_like(&(lanes, self.config.hidden));
+        State(
+            (0..self.config.layers)
+                .map(|_| LayerState {
+                    h: zeros(),
+                    c: zeros(),
+                })
+                .collect(),
+        )
+    }
+
+    /// Reads a window, replaces the gradients that the network holds by those of its mean loss, and moves `state` to its end.
+    ///
+    /// Returns the mean loss in nats per token (per time step for the sigmoid model). `rng` is drawn from where the model has dropout.
+    ///
+    /// # Errors
+    /// When the window does not fit the model.
+    pub fn loss_and_gradients(
+        &mut self,
+        batch: &Batch,
+        state: &mut State<D>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f32> {
+        self.check(batch, state, false)?;
+        let dropout = (self.config.dropout > 0.0).then_some(rng);
+        let (h, next) = self.outputs::<OwnedTape<f32, D>>(&batch.inputs, state, dropout);
+        let ((weight, bias), gradients) = (self.parameters.output(), &mut self.gradients);
+        let loss = match &batch.targets {
+            Symbols::Tokens(targets) => {
+                D::softmax_loss(&self.runtime, h, weight, bias, targets, gradients)
+            }
+            Symbols::Keys(targets) => {
+                D::sigmoid_loss(&self.runtime, h, weight, bias, targets, gradients)
+            }
+        };
+        let value = loss.as_vec()[0];
+        let mut taped = loss.backward();
+        for parameter in self.parameters.taped() {
+            if D::holds_gradient(&self.runtime, parameter) {
+                swap_gradient(&mut self.gradients, &mut taped, &parameter.tensor);
+            }
+        }
+        *state = next;
+        Ok(value)
+    }
+
+    /// Reads a window and gives each target's likelihood; moves `state` to its end. Targets may be [`NO_TOKEN`], inputs too.
+    ///
+    /// # Errors
+    /// When the window does not fit the model.
+    pub fn evaluate(&self, batch: &Batch, state: &mut State<D>) -> Result<Evaluation> {
+        self.check(batch, state, true)?;
+        let (h, next) = self.outputs::<NoneTape>(&batch.inputs, state, None);
+        *state = next;
+        let (weight, bias) = self.parameters.output();
+        match &batch.targets {
+            Symbols::Tokens(targets) => {
+                let known: Vec<u32> = targets
+                    .iter()
+                    .map(|&t| if t == NO_TOKEN { 0 } else { t })
+                    .collect();
+                let mut nll = D::softmax_nll(&self.runtime, &h, weight, bias, &known);
+                for (nll, &target) in nll.iter_mut().zip(targets) {
+                    if target == NO_TOKEN {
+                        *nll = 0.0;
+                    }
+                }
+                Ok(Evaluation {
+                    nll,
+                    predicted: Vec::new(),
+                })
+            }
+            Symbols::Keys(targets) => {
+                let mut logits = Vec::new();
+                D::logits(&self.runtime, &h, weight, bias, &mut logits);
+                let (nll, predicted) = op::sigmoid::score(&logits, targets);
+                Ok(Evaluation { nll, predicted })
+            }
+        }
+    }
+
+    /// Reads one symbol for each lane and puts the logits of what follows, `(B, V)` or `(B, 88)`, into `logits`.
+    ///
+    /// # Errors
+    /// When the symbols do not fit the model.
+    pub fn step(
+        &self,
+        inputs: &Symbols,
+        state: &mut State<D>,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.check_symbols(inputs, true)?;
+        let lanes = state.0[0].h.shape().0;
+        ensure!(
+            inputs.len() == lanes,
+            "{} symbols for a state of {lanes} lanes",
+            inputs.len()
+        );
+        let (h, next) = self.outputs::<NoneTape>(inputs, state, None);
+        *state = next;
+        let (weight, bias) = self.parameters.output();
+        D::logits(&self.runtime, &h, weight, bias, logits);
+        Ok(())
+    }
+
+    /// The last layer's outputs for inputs `(T, B)`, `(T * B, H)`, and the state after them.
+    fn outputs<T: Tape<f32, D>>(
+        &self,
+        inputs: &Symbols,
+        state: &State<D>,
+        mut dropout: Option<&mut ChaCha8Rng>,
+    ) -> (Matrix<D, T>, State<D>) {
+        let table = self.parameters.embedding().retaped::<T>();
+        let mut x = match inputs {
+            Symbols::Tokens(ids) => D::gather(&self.runtime, table, ids),
+            Symbols::Keys(keys) => D::sum_keys(&self.runtime, table, keys),
+        };
+        let mut drop = |x| match &mut dropout {
+            Some(rng) => D::dropout(x, self.config.dropout, rng),
+            None => x,
+        };
+        let mut next = Vec::with_capacity(state.0.len());
+        for (layer, state) in state.0.iter().enumerate() {
+            let (h, after) = D::lstm(&self.runtime, drop(x), &self.parameters.layer(layer), state);
+            x = h;
+            next.push(after);
+        }
+        (drop(x), State(next))
+    }
+
+    /// Whether a window fits the model and the state.
+    fn check(&self, batch: &Batch, state: &State<D>, unknown_targets: bool) -> Result<()> {
+        self.check_symbols(&batch.inputs, true)?;
+        self.check_symbols(&batch.targets, unknown_targets)?;
+        let (steps, lanes) = (batch.lanes * batch.length, state.0[0].h.shape().0);
+        ensure!(
+            steps > 0
+                && batch.inputs.len() == steps
+                && batch.targets.len() == steps
+                && batch.lanes == lanes,
+            "a window of {} lanes x {} steps with {} inputs and {} targets, for a state of {lanes} lanes",
+            batch.lanes,
+            batch.length,
+            batch.inputs.len(),
+            batch.targets.len()
+        );
+        Ok(())
+    }
+
+    /// Whether the model knows all these symbols.
+    fn check_symbols(&self, symbols: &Symbols, no_token: bool) -> Result<()> {
+        let vocabulary = self.parameters.embedding().shape().0;
+        match (self.config.kind, symbols) {
+            (ModelKind::Token, Symbols::Tokens(tokens)) => {
+                let bad = |&&token: &&u32| {
+                    token as usize >= vocabulary && !(no_token && token == NO_TOKEN)
+                };
+                if let Some(token) = tokens.iter().find(bad) {
+                    bail!("token {token} is outside of the model's vocabulary of {vocabulary}");
+                }
+            }
+            (ModelKind::Sigmoid, Symbols::Keys(keys)) => {
+                if let Some(keys) = keys.iter().find(|&&keys| keys & !embedding::ALL_KEYS != 0) {
+                    bail!("a set of keys reaches outside of MIDI pitches 21 to 108: {keys:#x}");
+                }
+            }
+            (ModelKind::Token, Symbols::Keys(_)) => {
+                bail!("the token model reads tokens, not sets of keys")
+            }
+            (ModelKind::Sigmoid, Symbols::Tokens(_)) => {
+                bail!("the sigmoid model reads sets of keys, not tokens")
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<D: Backend> State<D> {
+    /// A copy on the host, `state.N.h` and `state.N.c`, for a checkpoint.
+    pub fn arrays(&self) -> Vec<Array> {
+        let layers = self.0.iter().enumerate();
+        layers
+            .flat_map(|(n, layer)| {
+                [
+                    parameters::array(&format!("state.{n}.h"), &layer.h),
+                    parameters::array(&format!("state.{n}.c"), &layer.c),
+                ]
+            })
+            .collect()
+    }
+
+    /// Takes the values of `arrays`.
+    ///
+    /// # Errors
+    /// When one is missing or has another shape.
+    pub fn load(&mut self, arrays: &[Array]) -> Result<()> {
+        for (n, layer) in self.0.iter_mut().enumerate() {
+            for (name, tensor) in [("h", &mut layer.h), ("c", &mut layer.c)] {
+                let (rows, columns) = *tensor.shape();
+                let array = Array::find(arrays, &format!("state.{n}.{name}"), &[rows, columns])?;
+                tensor.copy_from(&array.values);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Pages: one HTML file each, whole without network and without scripts; maud sets them.
+
+mod run_page;
+mod site_page;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::figure::Drawing;
+use super::figure::style::WIDTH;
+use super::record::RunRecord;
+use super::table::{Cell, Table};
+
+pub use run_page::{own_page, run_facts, run_sections};
+pub use site_page::{ExperimentReport, IndexReport, experiment_page, glance_table, index_page};
+
+/// Where a page finds a figure's files and a run's MIDI files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// The page lies in the run's folder: the CSV is part of the page, MIDI files are beside it.
+    RunFolder,
+    /// The page lies in a report's folder, with `figures/` and `samples/` beside it.
+    Report,
+}
+
+/// A whole page.
+fn page(title: &str, body: Markup, provenance: Markup) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                (body)
+                footer { (provenance) }
+                script { (PreEscaped(include_str!("script.js"))) }
+            }
+        }
+    };
+    markup.into_string() + "\n"
+}
+
+/// A table, its columns of numbers flush right, sortable by script.
+pub fn table_markup(table: &Table) -> Markup {
+    let numeric = |column: usize| {
+        let cells = || table.rows.iter().map(|row| &row[column]);
+        cells().any(|cell| cell.number.is_some()) && cells().all(|cell| cell.number.is_some() || cell.text == "–")
+    };
+    let class = |column: usize, cell: Option<&Cell>| match cell.map_or("", |cell| cell.class) {
+        "" if numeric(column) => Some("number"),
+        "" => None,
+        class => Some(class),
+    };
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(table.caption) {
+            table.sortable {
+                caption { (table.caption) }
+                thead { tr { @for (column, name) in table.columns.iter().enumerate() { th scope="col" class=[class(column, None)] { (name) } } } }
+                tbody {
+                    @for row in &table.rows {
+                        tr { @for (column, cell) in row.iter().enumerate() {
+                            td class=[class(column, Some(cell))] data-number=[cell.number] {
+                                (cell.text)
+                                @if let Some(detail) = &cell.detail { small { (detail) } }
+                            }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A figure with its caption, what its places tell, and links to its files.
+pub fn figure_markup(drawing: &Drawing, links: Links) -> Markup {
+    figure_with(drawing, links, html! {})
+}
+
+/// As [`figure_markup`], with something between drawing and caption.
+fn figure_with(drawing: &Drawing, links: Links, between: Markup) -> Markup {
+    html! {
+        figure id=(drawing.name) {
+            div.drawing tabindex="0" role="region" aria-label="figure, scrolls sideways where it is wider than the page" {
+                (PreEscaped(inline_svg(drawing)))
+            }
+            @if !drawing.spots.is_empty() { p.tip aria-live="polite" {} }
+            (between)
+            figcaption {
+                (drawing.caption) " "
+                span.links {
+                    @match links {
+                        Links::RunFolder => {
+                            a href=(data_uri(&drawing.csv)) download={ (drawing.name) ".csv" } { "CSV" }
+                        }
+                        Links::Report => {
+                            @for ending in ["svg", "png", "csv"] {
+                                a href={ "figures/" (drawing.name) "." (ending) } { (ending.to_uppercase()) }
+                            }
+                            @for (name, _) in &drawing.more_csv { a href={ "figures/" (name) ".csv" } { "CSV: " (name) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The drawing with its places on top, for a page: named for readers who cannot see it, the places reachable by key.
+fn inline_svg(drawing: &Drawing) -> String {
+    let spots = html! {
+        g {
+            @for (index, spot) in drawing.spots.iter().enumerate() {
+                circle.spot cx=(spot.x) cy=(spot.y) r=(spot.radius) tabindex=(if index == 0 { 0 } else { -1 }) data-pitch=[spot.pitch] {
+                    title { (spot.lines.join("\n")) }
+                }
+            }
+        }
+    };
+    let body = drawing.svg.split_once('>').map_or("", |(_, rest)| rest);
+    let body = body.rsplit_once("</svg>").map_or(body, |(body, _)| body);
+    let opening = html! { (drawing.alt) }.into_string();
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{opening}\">{body}{}</svg>",
+        drawing.height,
+        spots.into_string()
+    )
+}
+
+/// Text as a `data:` address.
+fn data_uri(text: &str) -> String {
+    let mut uri = String::from("data:text/csv;charset=utf-8,");
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.,".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
+/// Where a run's numbers come from, for a page's footer.
+fn provenance(run: &RunRecord) -> Markup {
+    let record = &run.stored.record;
+    html! {
+        dl {
+            dt { "run" } dd { (record.experiment) "/" (record.id) " — " (run.state) @if record.smoke { ", smoke run" } }
+            dt { "command" } dd { code { (run.command()) } }
+            dt { "code" } dd { (record.execution.code.summary()) ", " (record.execution.code.rustc) ", " (record.execution.code.target) ", profile " (record.execution.code.profile) }
+            dt { "experiment" } dd { "SHA-256 " code { (run.experiment_hash) } }
+            @if let Some(corpus) = &record.corpus { dt { "corpus" } dd { (run.corpus_name()) ", fingerprint " code { (corpus.fingerprint) } } }
+            dt { "seed" } dd { (record.seed) }
+            dt { "device" } dd { (run.device()) ", " (record.execution.environment.precision) }
+            dt { "started" } dd { (record.execution.started) @if !record.resumed.is_empty() { ", resumed " (record.resumed.len()) " times" } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_address_keeps_every_byte() {
+        assert_eq!(data_uri("a,b\n1 é"), "data:text/csv;charset=utf-8,a,b%0A1%20%C3%A9");
+    }
+
+    #[test]
+    fn text_is_escaped_and_numbers_are_flush_right() {
+        let table = Table {
+            name: "t",
+            caption: "<b>".to_owned(),
+            columns: vec!["what", "n"],
+            rows: vec![vec![Cell::text("<script>"), Cell::number(Some(2.0))]],
+        };
+        let markup = table_markup(&table).into_string();
+        assert!(markup.contains("&lt;script&gt;") && !markup.contains("<script>"));
+        assert!(markup.contains(r#"<td class="number" data-number="2">2</td>"#), "{markup}");
+    }
+}

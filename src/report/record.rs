@@ -1,0 +1,242 @@
+//! One run as a report sees it: everything its folder holds, and what of it could not be read.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::text::short;
+use crate::analysis::MapPoint;
+use crate::artifacts::{self, NoteMap};
+use crate::claim::Claim;
+use crate::run::{State, StoredRun, Table, sha256};
+use crate::sample::Sample;
+
+pub use crate::artifacts::{CorpusPoint, Evaluation};
+pub use crate::run::Row as Metric;
+
+/// Everything a report draws from one run.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    /// The run on disk: its folder and its record.
+    pub stored: StoredRun,
+    /// How it stands.
+    pub state: State,
+    /// The resolved experiment.
+    pub resolved: Value,
+    /// SHA-256 of the resolved experiment's file; empty without one.
+    pub experiment_hash: String,
+    /// The paper's claims that the experiment tests.
+    pub claims: Vec<Claim>,
+    /// Every metric, sorted by step.
+    pub metrics: Vec<Metric>,
+    /// What the clock said, sorted by step.
+    pub timings: Vec<Metric>,
+    /// Held-out pieces.
+    pub evaluation: Vec<Evaluation>,
+    /// The corpus figures' points.
+    pub corpus: Vec<CorpusPoint>,
+    /// Single-note embeddings by map.
+    pub notes: Vec<NoteMap>,
+    /// Flat maps.
+    pub points: Vec<MapPoint>,
+    /// Nested numbers.
+    pub statistics: Value,
+    /// Generated music and excerpts.
+    pub samples: Vec<Sample>,
+    /// Files that are missing or cannot be read, and why: never fatal.
+    pub problems: Vec<String>,
+}
+
+impl RunRecord {
+    /// Reads the run in `folder`. Fails only if `record.json` itself cannot be read.
+    pub fn read(folder: &Path, published: bool) -> Result<Self> {
+        Ok(Self::of(StoredRun::open(folder, published)?))
+    }
+
+    /// Reads everything of a stored run. What cannot be read is listed in `problems`.
+    pub fn of(stored: StoredRun) -> Self {
+        let state = stored.state();
+        let mut reader = Reader { stored: &stored, finished: state == State::Finished, problems: Vec::new() };
+        let text = reader.optional("experiment.yaml", |bytes| Ok(String::from_utf8(bytes)?)).unwrap_or_default();
+        let resolved: Value = reader.keep("experiment.yaml", || serde_yaml::from_str(&text).context("not YAML")).unwrap_or(Value::Null);
+        let claims = resolved.get("claims").filter(|claims| !claims.is_null()).cloned();
+        let claims = claims.and_then(|claims| reader.keep("claims of experiment.yaml", || Ok(serde_json::from_value(claims)?)));
+        let metrics = reader.keep("metrics", || stored.metrics().and_then(|it| it.rows()));
+        let timings = reader.keep("timings", || stored.timings().and_then(|it| it.rows()));
+        let evaluation = reader.table(artifacts::EVALUATION, artifacts::evaluation_rows);
+        let corpus = reader.table(artifacts::CORPUS_STATISTICS, artifacts::corpus_points);
+        let notes = reader.table(artifacts::EMBEDDINGS, artifacts::embeddings);
+        let points = reader.table(artifacts::TSNE, artifacts::map_points);
+        let statistics = reader.optional(artifacts::STATISTICS, |bytes| Ok(serde_json::from_slice(&bytes)?));
+        let samples = reader.optional(artifacts::SAMPLES, |bytes| Ok(serde_json::from_slice(&bytes)?));
+        let problems = reader.problems;
+        Self {
+            state,
+            resolved,
+            experiment_hash: if text.is_empty() { String::new() } else { sha256(text.as_bytes()) },
+            claims: claims.unwrap_or_default(),
+            metrics: metrics.unwrap_or_default(),
+            timings: timings.unwrap_or_default(),
+            evaluation,
+            corpus,
+            notes,
+            points,
+            statistics: statistics.unwrap_or(Value::Null),
+            samples: samples.unwrap_or_default(),
+            problems,
+            stored,
+        }
+    }
+
+    /// The run in a few words, such as `quickstart run 3`.
+    pub fn title(&self) -> String {
+        let smoke = if self.stored.record.smoke { " (smoke run)" } else { "" };
+        format!("{} run {}{smoke}", self.stored.record.experiment, self.stored.record.number)
+    }
+
+    /// Whether the run finished and was no smoke run: only then are its numbers set beside the paper's.
+    pub fn counts(&self) -> bool {
+        self.state == State::Finished && !self.stored.record.smoke
+    }
+
+    /// The corpus by name, with what it is not.
+    pub fn corpus_name(&self) -> String {
+        let Some(corpus) = &self.stored.record.corpus else { return "corpus not read".to_owned() };
+        let synthetic = if corpus.synthetic { ", synthetic" } else { "" };
+        match &corpus.stand_in {
+            Some(original) => format!("{} (stand-in for {original}{synthetic})", corpus.name),
+            None if corpus.synthetic => format!("{} (synthetic)", corpus.name),
+            None => corpus.name.clone(),
+        }
+    }
+
+    /// Where the run was computed.
+    pub fn device(&self) -> String {
+        let environment = &self.stored.record.execution.environment;
+        let emulated = if environment.emulated { " (emulated)" } else { "" };
+        format!("{}{emulated}, {} threads, kernels {}", environment.device, environment.threads, environment.kernel_path)
+    }
+
+    /// Where a figure's numbers come from, in one line.
+    pub fn provenance_line(&self) -> String {
+        let corpus = self.stored.record.corpus.as_ref();
+        let fingerprint = corpus.map(|corpus| format!(" {}", short(&corpus.fingerprint, 12))).unwrap_or_default();
+        format!(
+            "run {}/{} · harness {} · corpus {}{fingerprint} · experiment {}",
+            self.stored.record.experiment,
+            self.stored.record.id,
+            self.stored.record.execution.code.summary(),
+            self.corpus_name(),
+            short(&self.experiment_hash, 12)
+        )
+    }
+
+    /// The command that started the run, for a shell.
+    pub fn command(&self) -> String {
+        let quoted = self.stored.record.execution.command.iter().map(|argument| {
+            let plain = argument.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:,+@".contains(&byte));
+            if plain && !argument.is_empty() { argument.clone() } else { format!("'{}'", argument.replace('\'', "'\\''")) }
+        });
+        std::iter::once("harness".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A measured number by name.
+    ///
+    /// Names are dotted paths into `statistics.json`; `<split>.<metric>.<best|last>` of the metrics; `timings.<metric>.<mean|last>`;
+    /// `training.hours`, of all processes that worked on the run; and `experiment.<path>` for a number of the resolved experiment.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        if let Some(number) = at_path(&self.statistics, name).and_then(Value::as_f64) {
+            return Some(number);
+        }
+        if let Some(path) = name.strip_prefix("experiment.") {
+            return at_path(&self.resolved, path).and_then(Value::as_f64);
+        }
+        match name.split('.').collect::<Vec<_>>()[..] {
+            ["training", "hours"] => Some(self.stored.record.seconds() / 3600.0),
+            ["timings", metric, which] => {
+                let values: Vec<f64> = self.timings.iter().filter(|row| row.metric == metric).map(|row| row.value).collect();
+                pick(&values, metric, which)
+            }
+            [split, metric, which] => {
+                let rows = self.metrics.iter().filter(|row| row.split == split && row.metric == metric);
+                pick(&rows.map(|row| row.value).collect::<Vec<_>>(), metric, which)
+            }
+            _ => None,
+        }
+    }
+
+    /// What models without a network score in a metric on a split: the name and the number.
+    ///
+    /// The baselines are in nats per step, which for a model of tokens is its loss; on train there is only the unigram's entropy.
+    pub fn yardsticks(&self, metric: &str, split: &str) -> Vec<(&'static str, f64)> {
+        let wanted: &[(&str, &str)] = match (metric, split) {
+            ("loss", "train") => &[("unigram entropy of train", "baseline.unigram.train_entropy")],
+            ("nll_per_step", "valid") => &[("unigram", "baseline.unigram.valid"), ("first-order Markov", "baseline.markov.valid")],
+            ("nll_per_step", "test") => &[("unigram", "baseline.unigram.test"), ("first-order Markov", "baseline.markov.test")],
+            _ => &[],
+        };
+        wanted.iter().filter_map(|(name, path)| Some((*name, at_path(&self.statistics, path)?.as_f64()?))).collect()
+    }
+
+    /// The maps' statistics by name, in the order in which they were measured.
+    pub fn maps(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let maps = self.statistics.get("analysis").and_then(Value::as_object).into_iter().flatten();
+        maps.filter(|(name, _)| *name != "claims").map(|(name, statistics)| (name.as_str(), statistics))
+    }
+
+    /// A text of the resolved experiment, such as its title.
+    pub fn resolved_text(&self, path: &str) -> Option<&str> {
+        at_path(&self.resolved, path).and_then(Value::as_str)
+    }
+}
+
+/// The value at a dotted path.
+pub fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| value.get(key))
+}
+
+/// Whether larger values of a metric are better.
+pub fn larger_is_better(metric: &str) -> bool {
+    metric.ends_with("accuracy") || metric == "tokens_per_second"
+}
+
+fn pick(values: &[f64], metric: &str, which: &str) -> Option<f64> {
+    let finite = || values.iter().copied().filter(|value| value.is_finite());
+    match which {
+        "last" => values.last().copied(),
+        "mean" => (finite().count() > 0).then(|| finite().sum::<f64>() / finite().count() as f64),
+        "best" if larger_is_better(metric) => finite().max_by(f64::total_cmp),
+        "best" => finite().min_by(f64::total_cmp),
+        _ => None,
+    }
+}
+
+/// Reads a run's files one by one, keeping what went wrong.
+struct Reader<'a> {
+    stored: &'a StoredRun,
+    finished: bool,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// What `read` makes of a file; a missing file is a problem only of a finished run.
+    fn optional<T>(&mut self, file: &str, read: impl FnOnce(Vec<u8>) -> Result<T>) -> Option<T> {
+        if !self.stored.has(file) {
+            if self.finished {
+                self.problems.push(format!("{file} is missing"));
+            }
+            return None;
+        }
+        let stored = self.stored;
+        self.keep(file, || read(stored.read_bytes(file)?))
+    }
+
+    fn table<T>(&mut self, file: &str, rows: impl FnOnce(&Table) -> Result<Vec<T>>) -> Vec<T> {
+        self.optional(file, |bytes| rows(&Table::from_parquet(&bytes)?)).unwrap_or_default()
+    }
+
+    fn keep<T>(&mut self, file: &str, read: impl FnOnce() -> Result<T>) -> Option<T> {
+        read().map_err(|error| self.problems.push(format!("{file} cannot be read: {error:#}"))).ok()
+    }
+}

@@ -1,0 +1,110 @@
+//! Every table of a report, in page order, and how a table is written as Markdown; the page writes it as HTML.
+
+pub mod claims;
+pub mod corpus;
+pub mod embeddings;
+pub mod hyperparameters;
+pub mod results;
+
+use super::figure::Section;
+use super::record::RunRecord;
+
+/// A table of text, ready to be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// File name without its ending, unique in a run.
+    pub name: &'static str,
+    /// What it shows.
+    pub caption: String,
+    /// The columns' names.
+    pub columns: Vec<&'static str>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// One cell of a table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cell {
+    /// What a reader sees.
+    pub text: String,
+    /// The number behind it, by which a column is sorted and set flush right.
+    pub number: Option<f64>,
+    /// A smaller line beneath it.
+    pub detail: Option<String>,
+    /// What kind of cell it is, for its colour and shape; empty for most.
+    pub class: &'static str,
+}
+
+impl Cell {
+    /// A cell of text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// A cell of a number, or of nothing.
+    pub fn number(number: Option<f64>) -> Self {
+        match number {
+            Some(number) => Self { text: super::text::number(number), number: Some(number), ..Self::default() },
+            None => Self::text("–"),
+        }
+    }
+
+    /// The cell with a smaller line beneath.
+    pub fn with_detail(mut self, detail: Option<String>) -> Self {
+        self.detail = detail.filter(|it| !it.is_empty());
+        self
+    }
+}
+
+/// One kind of table: how a run's record becomes one, if it has anything of the kind.
+pub struct TableKind {
+    /// Its part of the page.
+    pub section: Section,
+    /// Fills it.
+    pub fill: fn(&RunRecord) -> Option<Table>,
+}
+
+/// Every table of one run, in page order; the paper against what was measured stands before them all.
+pub const TABLES: &[TableKind] = &[
+    TableKind { section: Section::Learning, fill: results::fill },
+    TableKind { section: Section::Embeddings, fill: embeddings::fill },
+    TableKind { section: Section::Corpus, fill: corpus::fill },
+];
+
+impl Table {
+    /// The table as Markdown, its caption first.
+    pub fn to_markdown(&self) -> String {
+        let escape = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let mut markdown = format!("{}\n\n| {} |\n", self.caption, self.columns.join(" | "));
+        let is_number = |column: usize| !self.rows.is_empty() && self.rows.iter().all(|row| row[column].number.is_some() || row[column].text == "–");
+        let rules = (0..self.columns.len()).map(|column| if is_number(column) { "---:" } else { "---" });
+        markdown.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
+        for row in &self.rows {
+            let cells = row.iter().map(|cell| match &cell.detail {
+                Some(detail) => format!("{} ({})", escape(&cell.text), escape(detail)),
+                None => escape(&cell.text),
+            });
+            markdown.push_str(&format!("| {} |\n", cells.collect::<Vec<_>>().join(" | ")));
+        }
+        markdown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_reads_as_markdown() {
+        let table = Table {
+            name: "x",
+            caption: "Tokens.".to_owned(),
+            columns: vec!["what", "count"],
+            rows: vec![
+                vec![Cell::text("a|b").with_detail(Some("stand-in".to_owned())), Cell::number(Some(1200.0))],
+                vec![Cell::text("c"), Cell::number(None)],
+            ],
+        };
+        assert_eq!(table.to_markdown(), "Tokens.\n\n| what | count |\n|---|---:|\n| a\\|b (stand-in) | 1,200 |\n| c | – |\n");
+    }
+}

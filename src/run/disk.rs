@@ -1,0 +1,185 @@
+//! How this room writes and hashes files: whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use sha2::{Digest, Sha256};
+
+/// What the names of unfinished files begin with; a process that died may leave some behind, and they mean nothing.
+pub const UNFINISHED: &str = ".unfinished-";
+
+/// Writes `bytes` to `path`, so that a reader or a crash sees the old file or the new one and never a part.
+///
+/// A temporary file beside it is written, fsynced and renamed, then the folder is fsynced. On failure the temporary
+/// file is removed, which also gives back its space on a full disk.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_atomically(path, |unfinished| {
+        let mut file = File::create(unfinished)?;
+        file.write_all(bytes)?;
+        Ok(())
+    })
+}
+
+/// As [`write_atomically`], for a writer that wants a path of its own to write to.
+pub fn replace_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .with_context(|| format!("'{}' has no file name to write to", path.display()))?;
+    let unfinished = folder.join(format!("{UNFINISHED}{}", name.to_string_lossy()));
+    let outcome = write(&unfinished).and_then(|()| {
+        File::open(&unfinished)?.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        sync_folder(folder)?;
+        Ok(())
+    });
+    outcome.map_err(|error| {
+        // Removing may fail as well, for example in a read-only folder: the first error is the one to tell.
+        let _ = fs::remove_file(&unfinished);
+        explain(error, path)
+    })
+}
+
+/// Makes a rename or a removal in `folder` last.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    File::open(folder)?.sync_all()
+}
+
+/// Names the file that could not be written, and what would help.
+fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    let kind = error
+        .chain()
+        .find_map(|it| it.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
+    let advice = match kind {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            ": no space left; what was written before is whole; free some space, then continue with `harness resume RUN`"
+        }
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            ": the folder cannot be written to; make it writable, or work in another folder"
+        }
+        Some(ErrorKind::NotFound) => ": its folder is gone",
+        _ => "",
+    };
+    error.context(format!("failed to write '{}'{advice}", path.display()))
+}
+
+/// Creates `folder` and its parents.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|error| explain(error.into(), folder))
+}
+
+/// SHA-256 of a file's bytes in lower-case hexadecimal digits, and its length.
+pub fn sha256_of_file(path: &Path) -> Result<(String, u64)> {
+    let read = || -> io::Result<(String, u64)> {
+        let (mut file, mut digest, mut length) = (File::open(path)?, Sha256::new(), 0);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                return Ok((hexadecimal(&digest.finalize()), length));
+            }
+            digest.update(&buffer[..count]);
+            length += count as u64;
+        }
+    };
+    read().with_context(|| format!("failed to read '{}'", path.display()))
+}
+
+/// SHA-256 of `bytes` in lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The files below `folder`, as paths relative to it with `/`, sorted; unfinished files and links are left out.
+pub fn files_below(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut open: Vec<(PathBuf, String)> = vec![(folder.to_path_buf(), String::new())];
+    while let Some((path, prefix)) = open.pop() {
+        let entries =
+            fs::read_dir(&path).with_context(|| format!("failed to list '{}'", path.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("failed to list '{}'", path.display()))?;
+            let name = entry.file_name();
+            let name = name
+                .to_str()
+                .ok_or_else(|| anyhow!("a file name in '{}' is not Unicode", path.display()))?;
+            let kind = entry
+                .file_type()
+                .with_context(|| format!("failed to read '{}'", entry.path().display()))?;
+            if kind.is_dir() {
+                open.push((entry.path(), format!("{prefix}{name}/")));
+            } else if kind.is_file() && !name.starts_with(UNFINISHED) {
+                found.push(format!("{prefix}{name}"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes what a dead process left half-written below `folder`. The caller holds the lock of the run.
+pub fn remove_unfinished(folder: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("failed to list '{}'", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("failed to list '{}'", folder.display()))?;
+        let kind = entry
+            .file_type()
+            .with_context(|| format!("failed to read '{}'", entry.path().display()))?;
+        if kind.is_dir() {
+            remove_unfinished(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())
+                .with_context(|| format!("failed to remove '{}'", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table");
+        write_atomically(&path, b"old").unwrap();
+        let failure = replace_atomically(&path, |unfinished| {
+            fs::write(unfinished, b"half")?;
+            Err(io::Error::from(ErrorKind::StorageFull).into())
+        });
+        let message = format!("{:#}", failure.unwrap_err());
+        assert!(
+            message.contains("table")
+                && message.contains("no space left")
+                && message.contains("resume"),
+            "{message}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(files_below(folder.path()).unwrap(), ["table"]);
+    }
+
+    #[test]
+    fn the_digest_of_abc_is_the_published_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_of_file(&path).unwrap(), (expected.to_string(), 3));
+        assert_eq!(sha256(b"abc"), expected);
+    }
+}

@@ -1,0 +1,232 @@
+//! `record.json`: what ran, on what, where, and how it ended.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::code::CodeVersion;
+use super::disk::{sha256, write_atomically};
+use super::error::RunError;
+
+/// The version of this format; a record of a newer one is refused.
+pub const FORMAT: u32 = 1;
+
+/// The file's name in a run's folder.
+pub const RECORD: &str = "record.json";
+
+/// A run's record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of the format.
+    pub format: u32,
+    /// `<number>-<short hash>`, the name of the run's folder when it was made.
+    pub id: String,
+    /// The experiment: the stem of its file.
+    pub experiment: String,
+    /// Counts the runs of the experiment, from 1.
+    pub number: u64,
+    /// Counts the runs of the whole store, from 1: the order in which they were started.
+    pub sequence: u64,
+    /// Whether this was a run of `--smoke`, whose numbers mean nothing.
+    pub smoke: bool,
+    /// The seed that every random stream of the run comes from.
+    pub seed: u64,
+    /// How the run stands, as its own process last wrote it.
+    pub status: Status,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the run ended, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// The last sign of life, in UTC.
+    pub heartbeat: String,
+    /// The last step that was logged.
+    pub step: u64,
+    /// The last epoch that was logged.
+    pub epoch: u32,
+    /// What was read; absent until the corpus has been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<CorpusIdentity>,
+    /// The first execution, which started the run.
+    #[serde(flatten)]
+    pub execution: Execution,
+    /// The executions that resumed it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Execution>,
+    /// What happened that a reader should know of, such as a damaged checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// The checksum of every other file, once the run has finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileChecksum>,
+    /// SHA-256 of this file with this value empty, once the run has finished.
+    #[serde(default)]
+    pub seal: String,
+}
+
+/// How a run stands, as its own process last wrote it; see [`super::State`] for what a reader makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It has not ended; its process may have died.
+    Running,
+    /// It is complete.
+    Finished,
+    /// It gave up, with a reason.
+    Failed,
+    /// It was asked to stop.
+    Interrupted,
+}
+
+/// One process that worked on a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// When it started, in UTC.
+    pub started: String,
+    /// How long it worked, by a clock that is never set back.
+    pub seconds: f64,
+    /// The checkpoint that it continued; absent where it began at the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<u64>,
+    /// The first metrics segment that it wrote: earlier segments count up to `from_step` only.
+    pub first_segment: u32,
+    /// The arguments of the process, without the program.
+    pub command: Vec<String>,
+    /// Where it computed.
+    #[serde(flatten)]
+    pub environment: Environment,
+    /// The code that ran.
+    pub code: CodeVersion,
+}
+
+/// Where a run is computed: what may move its bits, besides the code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Such as `cpu` or `cuda:0`, with the device's own name where it has one.
+    pub device: String,
+    /// Whether the device is emulated in software.
+    pub emulated: bool,
+    /// The kernels that were chosen, such as `avx512`.
+    pub kernel_path: String,
+    /// The number format of the model.
+    pub precision: String,
+    /// How many threads compute; does not move bits on a CPU.
+    pub threads: usize,
+}
+
+/// Exactly what was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CorpusIdentity {
+    /// Its name in the catalogue.
+    pub name: String,
+    /// SHA-256 over its pieces, see the corpus room.
+    pub fingerprint: String,
+    /// What it stands in for, where the original cannot be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
+    /// Whether a program composed it.
+    pub synthetic: bool,
+    /// Where it came from.
+    pub origin: String,
+    /// Counts and whatever else is worth keeping.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub details: serde_json::Value,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in UTC.
+    pub at: String,
+    /// What.
+    pub what: String,
+}
+
+/// The checksum of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChecksum {
+    /// Relative to the run's folder, with `/`.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Record {
+    /// Reads the record of the run in `folder`.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORD);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("failed to read '{}'", path.display()))?;
+        let corrupt = |reason: String| RunError::Corrupt {
+            file: path.clone(),
+            reason,
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
+        let format = value.get("format").and_then(serde_json::Value::as_u64);
+        if format.is_some_and(|format| format > u64::from(FORMAT)) {
+            let format = format.unwrap_or_default();
+            bail!(
+                "'{}' has format {format} and this harness knows {FORMAT}: a newer harness wrote it",
+                path.display()
+            );
+        }
+        Ok(serde_json::from_value(value).map_err(|error| corrupt(error.to_string()))?)
+    }
+
+    /// Writes the record into `folder`, whole or not at all.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        write_atomically(&folder.join(RECORD), self.to_text()?.as_bytes())
+    }
+
+    /// Writes the record with its seal, after which any change of the file shows.
+    pub fn write_sealed(&mut self, folder: &Path) -> Result<()> {
+        self.seal.clear();
+        self.seal = sha256(self.to_text()?.as_bytes());
+        self.write(folder)
+    }
+
+    /// Every process that worked on the run, in order.
+    pub fn executions(&self) -> impl DoubleEndedIterator<Item = &Execution> {
+        std::iter::once(&self.execution).chain(&self.resumed)
+    }
+
+    /// The process that worked on the run last.
+    pub fn last_execution(&self) -> &Execution {
+        self.resumed.last().unwrap_or(&self.execution)
+    }
+
+    pub(super) fn last_execution_mut(&mut self) -> &mut Execution {
+        self.resumed.last_mut().unwrap_or(&mut self.execution)
+    }
+
+    /// How long the run was worked on, in seconds, over all executions.
+    pub fn seconds(&self) -> f64 {
+        self.executions().map(|it| it.seconds).sum()
+    }
+
+    fn to_text(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self).context("failed to write a record as JSON")? + "\n")
+    }
+}
+
+/// Whether `text`, a sealed `record.json`, is what was written. A record that was never sealed is not.
+pub fn seal_holds(text: &str) -> bool {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(text) else {
+        return false;
+    };
+    let Some(seal) = fields
+        .get("seal")
+        .and_then(|it| it.as_str())
+        .filter(|it| !it.is_empty())
+    else {
+        return false;
+    };
+    let unsealed = text.replacen(&format!("\"seal\": \"{seal}\""), "\"seal\": \"\"", 1);
+    sha256(unsealed.as_bytes()) == seal
+}

@@ -1,0 +1,250 @@
+//! A run on disk, to be read, or to be taken up again.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
+use super::clock;
+use super::code::CodeVersion;
+use super::disk::{remove_unfinished, sha256};
+use super::error::RunError;
+use super::lock::{LOCK, is_held, try_lock};
+use super::metrics::{Metrics, load};
+use super::record::{Environment, Event, Execution, Record, Status};
+use super::table::Table;
+use super::writer::Run;
+
+/// A run as it lies on disk.
+#[derive(Debug, Clone)]
+pub struct StoredRun {
+    /// The run's folder.
+    pub path: PathBuf,
+    /// The name of the folder, by which commands name the run.
+    pub id: String,
+    /// Whether this is the compact copy in the repository, without checkpoints.
+    pub published: bool,
+    /// What it says of itself.
+    pub record: Record,
+}
+
+/// How a run stands, as a reader sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A process is working on it.
+    Running,
+    /// Its process ended without a word, for example by `kill -9`.
+    Died,
+    /// It is complete.
+    Finished,
+    /// It gave up.
+    Failed,
+    /// It was asked to stop.
+    Interrupted,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Running => "running",
+            Self::Died => "died",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
+
+impl StoredRun {
+    /// The run in the folder `path`.
+    pub fn open(path: &Path, published: bool) -> Result<Self> {
+        let record = Record::read(path)?;
+        let id = path.file_name().map_or_else(
+            || record.id.clone(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        Ok(Self {
+            path: path.to_path_buf(),
+            id,
+            published,
+            record,
+        })
+    }
+
+    /// How the run stands. The lock decides whether it is running, so neither a wrong clock nor a copied folder deceives.
+    pub fn state(&self) -> State {
+        match self.record.status {
+            Status::Running if is_held(&self.path.join(LOCK)) => State::Running,
+            Status::Running => State::Died,
+            Status::Finished => State::Finished,
+            Status::Failed => State::Failed,
+            Status::Interrupted => State::Interrupted,
+        }
+    }
+
+    /// The resolved experiment, as YAML.
+    pub fn experiment_yaml(&self) -> Result<String> {
+        let bytes = self.read_bytes("experiment.yaml")?;
+        String::from_utf8(bytes)
+            .map_err(|error| self.damaged("experiment.yaml", &error.to_string()))
+    }
+
+    /// The metrics so far.
+    pub fn metrics(&self) -> Result<Metrics> {
+        self.rows("metrics")
+    }
+
+    /// What the clock said so far.
+    pub fn timings(&self) -> Result<Metrics> {
+        self.rows("timings")
+    }
+
+    fn rows(&self, name: &str) -> Result<Metrics> {
+        if self.record.status == Status::Finished {
+            let file = format!("{name}.parquet");
+            return Metrics::from_table(self.table(&file)?)
+                .map_err(|error| self.damaged(&file, &format!("{error:#}")));
+        }
+        load(
+            &self.path.join(name),
+            &self.record.executions().collect::<Vec<&Execution>>(),
+        )
+    }
+
+    /// Whether the run has the file `file`.
+    pub fn has(&self, file: &str) -> bool {
+        self.path.join(file).is_file()
+    }
+
+    /// A table of the run, for example `evaluation.parquet`.
+    pub fn table(&self, file: &str) -> Result<Table> {
+        Table::from_parquet(&self.read_bytes(file)?)
+            .map_err(|error| self.damaged(file, &format!("{error:#}")))
+    }
+
+    /// The bytes of one of the run's files; where the record holds its checksum, they are what was written.
+    pub fn read_bytes(&self, file: &str) -> Result<Vec<u8>> {
+        let path = self.path.join(file);
+        let bytes =
+            fs::read(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
+        match self.record.files.iter().find(|known| known.path == file) {
+            Some(known) if known.sha256 != sha256(&bytes) => Err(self.damaged(
+                file,
+                "its bytes do not have the checksum in the record; put back a copy of it",
+            )),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn damaged(&self, file: &str, reason: &str) -> anyhow::Error {
+        RunError::Corrupt {
+            file: self.path.join(file),
+            reason: reason.to_string(),
+        }
+        .into()
+    }
+
+    /// The trained weights, of `final.safetensors`.
+    pub fn final_weights(&self) -> Result<Vec<NamedArray>> {
+        let path = self.path.join("final.safetensors");
+        if !path.is_file() {
+            let why = if self.published {
+                "a published record has none"
+            } else {
+                "the run has not finished"
+            };
+            return Err(anyhow!(
+                "run {} has no final weights: {why}; `harness resume` or `harness reproduce` makes them",
+                self.id
+            ));
+        }
+        read_arrays(&path)
+    }
+
+    /// The steps there are checkpoints of, in order.
+    pub fn checkpoint_steps(&self) -> Result<Vec<u64>> {
+        Checkpoints::of_run(&self.path).steps()
+    }
+
+    /// The checkpoint of exactly this step.
+    pub fn checkpoint(&self, step: u64) -> Result<Checkpoint> {
+        read_checkpoint(&Checkpoints::of_run(&self.path).path(step))
+    }
+
+    /// Takes the run up again: locks it and goes back to the newest whole checkpoint, or to the beginning where there is
+    /// none. A damaged checkpoint is put aside, and the record says so.
+    ///
+    /// Refused while another process works on it ([`RunError::Locked`]) and when it is finished ([`RunError::Finished`]).
+    pub fn resume(
+        &self,
+        environment: Environment,
+        command: Vec<String>,
+    ) -> Result<(Run, Option<Checkpoint>)> {
+        let lock = try_lock(&self.path.join(LOCK))?.ok_or_else(|| RunError::Locked {
+            id: self.id.clone(),
+        })?;
+        // The record may have changed since it was read: from here on nobody else writes it.
+        let mut record = Record::read(&self.path)?;
+        if record.status == Status::Finished {
+            return Err(RunError::Finished {
+                id: self.id.clone(),
+            }
+            .into());
+        }
+        remove_unfinished(&self.path)?;
+        // Segments that cannot be read are told of now, before anything is computed on top of them.
+        for name in ["metrics", "timings"] {
+            load(
+                &self.path.join(name),
+                &record.executions().collect::<Vec<&Execution>>(),
+            )?;
+        }
+        let (checkpoint, skipped) = self.newest_whole_checkpoint()?;
+        let from = match &checkpoint {
+            Some(it) => format!("the checkpoint of step {} was used", it.step),
+            None => "the run begins again at step 0".to_string(),
+        };
+        for (step, reason) in skipped {
+            let what = format!("checkpoint {step} was damaged and put aside ({reason}); {from}");
+            record.events.push(Event {
+                at: clock::now(),
+                what,
+            });
+        }
+        record.id.clone_from(&self.id);
+        record.step = checkpoint.as_ref().map_or(0, |it| it.step);
+        record.epoch = checkpoint.as_ref().map_or(0, |it| it.epoch);
+        record.resumed.push(Execution {
+            started: clock::now(),
+            seconds: 0.0,
+            from_step: checkpoint.as_ref().map(|it| it.step),
+            first_segment: 0, // set by `begin`, which knows the segments
+            command,
+            environment,
+            code: CodeVersion::current(),
+        });
+        let mut run = Run::begin(self.path.clone(), record, lock)?;
+        run.note(&format!("resumed: {from}"))?;
+        Ok((run, checkpoint))
+    }
+
+    fn newest_whole_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<(u64, String)>)> {
+        let checkpoints = Checkpoints::of_run(&self.path);
+        let mut skipped = Vec::new();
+        for step in checkpoints.steps()?.into_iter().rev() {
+            match read_checkpoint(&checkpoints.path(step)) {
+                Ok(checkpoint) => return Ok((Some(checkpoint), skipped)),
+                Err(error) => match error.downcast_ref::<RunError>() {
+                    Some(RunError::Corrupt { reason, .. }) => {
+                        skipped.push((step, reason.clone()));
+                        checkpoints.put_aside(step)?;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok((None, skipped))
+    }
+}

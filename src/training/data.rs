@@ -1,0 +1,115 @@
+//! A data set as a model sees it: the training symbols in order, the held-out pieces, and what to do with unknown chords.
+
+use anyhow::{Result, ensure};
+
+use crate::batch::Symbols;
+use crate::corpus::split::Split;
+use crate::encoding::EncodingKind;
+use crate::encoding::dataset::Dataset;
+use crate::metric::unknown::UnknownRule;
+
+/// A piece as the model reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// Its name in the corpus.
+    pub name: String,
+    /// Its symbols; token ids at or above the vocabulary's size are unknown.
+    pub symbols: Symbols,
+}
+
+/// What a model trains on and is judged by.
+pub struct Data<'a> {
+    dataset: &'a Dataset,
+    encoding: EncodingKind,
+    /// All training pieces end to end.
+    pub train: Symbols,
+    /// The pieces that choose the best checkpoint.
+    pub valid: Vec<Piece>,
+    /// The pieces that are scored once, at the end.
+    pub test: Vec<Piece>,
+    /// How unknown chords are scored; absent where every token is known or tokens are not chords.
+    pub unknown: Option<UnknownRule>,
+}
+
+impl<'a> Data<'a> {
+    /// Arranges `dataset`; multi-hot symbols become sets of keys, all others stay token ids.
+    ///
+    /// # Errors
+    /// When there is nothing to train on.
+    pub fn new(dataset: &'a Dataset, encoding: EncodingKind) -> Result<Self> {
+        let mut data = Self {
+            dataset,
+            encoding,
+            train: Symbols::Tokens(Vec::new()),
+            valid: Vec::new(),
+            test: Vec::new(),
+            unknown: None,
+        };
+        let train = dataset.stream(Split::Train);
+        ensure!(!train.is_empty(), "the train split holds no token");
+        data.train = data.symbols(&train);
+        data.valid = data.pieces(Split::Valid);
+        data.test = data.pieces(Split::Test);
+        if encoding == EncodingKind::Chord {
+            data.unknown = Some(data.fit_unknown_rule());
+        }
+        Ok(data)
+    }
+
+    /// The training pieces, one by one.
+    pub fn train_pieces(&self) -> Vec<Piece> {
+        self.pieces(Split::Train)
+    }
+
+    /// The pieces of a split that are not empty.
+    fn pieces(&self, split: Split) -> Vec<Piece> {
+        let pieces = self.dataset.pieces_in(split).filter(|piece| !piece.range.is_empty());
+        let piece = |symbols: &[u32], name: &String| Piece { name: name.clone(), symbols: self.symbols(symbols) };
+        pieces.map(|it| piece(self.dataset.tokens_of(it), &it.name)).collect()
+    }
+
+    fn symbols(&self, ids: &[u32]) -> Symbols {
+        match self.encoding {
+            EncodingKind::MultiHot => Symbols::Keys(self.chords(ids)),
+            EncodingKind::MidiMessage | EncodingKind::Chord => Symbols::Tokens(ids.to_vec()),
+        }
+    }
+
+    /// The chord that a token id of the data set stands for, known or not.
+    fn chord(&self, id: u32) -> u128 {
+        self.dataset.symbol(id).expect("the data set knows its own ids").0
+    }
+
+    /// The chords that token ids stand for, known or not.
+    fn chords(&self, ids: &[u32]) -> Vec<u128> {
+        ids.iter().map(|&id| self.chord(id)).collect()
+    }
+
+    /// The vocabulary's size `V`.
+    pub fn vocabulary_size(&self) -> usize {
+        self.dataset.vocabulary.len()
+    }
+
+    /// Whether the vocabulary holds the token of this id.
+    pub fn knows(&self, id: u32) -> bool {
+        (id as usize) < self.vocabulary_size()
+    }
+
+    /// What a known step costs, given the model's own negative log-likelihood, in nats.
+    pub fn known_nll(&self, model_nll: f64) -> f64 {
+        self.unknown.as_ref().map_or(model_nll, |rule| rule.known(model_nll))
+    }
+
+    /// What a step of an unknown token costs, in nats: infinitely much where there is no rule for it.
+    pub fn unknown_nll(&self, id: u32) -> f64 {
+        self.unknown.as_ref().map_or(f64::INFINITY, |rule| rule.unseen(self.chord(id)))
+    }
+
+    fn fit_unknown_rule(&self) -> UnknownRule {
+        let train = self.train.tokens();
+        let known = self.dataset.vocabulary.iter().map(|(symbol, _)| symbol.0);
+        let valid = || self.valid.iter().flat_map(|piece| piece.symbols.tokens());
+        let unseen = valid().filter(|&&id| !self.knows(id)).count();
+        UnknownRule::fit([&self.chords(train)[..]], known, unseen, valid().count())
+    }
+}

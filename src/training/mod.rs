@@ -1,0 +1,383 @@
+//! The training loop: windows in, metrics and checkpoints out.
+//!
+//! What the loop decides depends on the record alone, never on the clock, so that a run which is killed and resumed ends with
+//! the same bits as one that was not. Everything that moves between two steps is in a checkpoint.
+
+pub mod baselines;
+pub mod config;
+pub mod data;
+pub mod evaluate;
+pub mod optimizer;
+pub mod schedule;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Batch, Stream, Symbols};
+use crate::corpus::split::Split;
+use crate::model::backend::{Backend, Runtime};
+use crate::model::parameters::Array;
+use crate::model::{ModelConfig, Network, State};
+use crate::random;
+use crate::run::{Checkpoint, NamedArray, Run};
+pub use config::{EvaluationConfig, TrainingConfig};
+use data::Data;
+use evaluate::{SplitScore, evaluate};
+use optimizer::Optimizer;
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs were trained, or early stopping ended it.
+    Complete,
+    /// It was asked to stop, and left a checkpoint.
+    Interrupted,
+}
+
+/// What the loop tells whoever watches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Steps completed.
+    pub step: u64,
+    /// Steps in all, if early stopping does not end it sooner.
+    pub steps: u64,
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// Mean loss of the last window, nats per token (per time step for the sigmoid model).
+    pub loss: f64,
+    /// Tokens (time steps) trained on per second, since the loop began.
+    pub tokens_per_second: f64,
+    /// The held-out score, at the end of an epoch that was scored.
+    pub valid: Option<f64>,
+}
+
+/// The best held-out score so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Optimizer steps completed.
+    pub step: u64,
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// The score: nats per time step for chords and keys, nats per token for note messages.
+    pub score: f64,
+}
+
+/// The part of a checkpoint that is not arrays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Position {
+    /// Sum of the windows' mean losses in the epoch so far.
+    epoch_loss: f64,
+    /// The best score so far.
+    best: Option<Best>,
+    /// Epochs since then.
+    stale_epochs: u32,
+    /// Words drawn from the dropout stream.
+    dropout_words: u64,
+    /// Whether early stopping has ended the training.
+    stopped_early: bool,
+}
+
+/// A network in training.
+pub struct Trainer<'a, D: Backend> {
+    config: &'a TrainingConfig,
+    evaluation: &'a EvaluationConfig,
+    data: &'a Data<'a>,
+    /// The network.
+    pub network: Network<D>,
+    optimizer: Optimizer<D>,
+    state: State<D>,
+    dropout: ChaCha8Rng,
+    stream: Stream,
+    /// Steps after which training ends, whatever the number of epochs.
+    step_limit: u64,
+    step: u64,
+    position: Position,
+}
+
+impl<'a, D: Backend> Trainer<'a, D> {
+    /// A trainer at step 0 with a freshly drawn network. Training ends after `step_limit` steps, if that is sooner.
+    ///
+    /// # Errors
+    /// When the training split is too small for one window.
+    pub fn new(
+        model: &ModelConfig,
+        config: &'a TrainingConfig,
+        evaluation: &'a EvaluationConfig,
+        data: &'a Data<'a>,
+        runtime: Runtime<D>,
+        step_limit: Option<u64>,
+    ) -> Result<Self> {
+        let network = initial_network(model, config, data, runtime)?;
+        let optimizer = Optimizer::new(&config.optimizer(), &network)?;
+        let stream = Stream::new(data.train.clone(), config.batch_size, config.sequence_length)?;
+        let state = network.zero_state(config.batch_size);
+        let dropout = random::stream(config.seed, "dropout");
+        let step_limit = step_limit.unwrap_or(u64::MAX);
+        let position = Position::default();
+        Ok(Self { config, evaluation, data, network, optimizer, state, dropout, stream, step_limit, step: 0, position })
+    }
+
+    /// Steps in an epoch.
+    fn windows(&self) -> u64 {
+        self.stream.windows() as u64
+    }
+
+    /// Steps in all, if early stopping does not end the training sooner.
+    pub fn steps(&self) -> u64 {
+        (self.windows() * u64::from(self.config.epochs)).min(self.step_limit)
+    }
+
+    /// Steps completed.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Epochs begun.
+    pub fn epoch(&self) -> u32 {
+        (self.step.saturating_sub(1) / self.windows()) as u32 + 1
+    }
+
+    /// Whole epochs completed.
+    pub fn epochs_completed(&self) -> u32 {
+        (self.step / self.windows()) as u32
+    }
+
+    /// The best held-out score so far; `None` where nothing is held out.
+    pub fn best(&self) -> Option<Best> {
+        self.position.best
+    }
+
+    /// Whether early stopping has ended the training.
+    pub fn stopped_early(&self) -> bool {
+        self.position.stopped_early
+    }
+
+    /// Whether there is nothing left to train.
+    pub fn is_complete(&self) -> bool {
+        self.position.stopped_early || self.step >= self.steps()
+    }
+
+    /// Trains to the end, or until `interrupted` is set. `watch` hears of every step.
+    ///
+    /// # Errors
+    /// When a loss or gradient is not a number any more, and when the record cannot be written.
+    pub fn train(&mut self, run: &mut Run, interrupted: &AtomicBool, watch: &mut dyn FnMut(Progress)) -> Result<Ending> {
+        let stream = self.stream.clone();
+        let (windows, first, steps) = (self.windows(), self.step, self.steps());
+        std::thread::scope(|scope| {
+            // Batches are prepared on a thread of their own, two ahead.
+            let (send, batches) = sync_channel(2);
+            scope.spawn(move || {
+                for step in first..steps {
+                    if send.send(stream.window((step % windows) as usize)).is_err() {
+                        break;
+                    }
+                }
+            });
+            let started = Instant::now();
+            while !self.is_complete() {
+                let batch = batches.recv().context("the thread that prepares batches has died")?;
+                let loss = self.train_step(&batch, run)?;
+                let tokens = (self.step - first) * self.stream.window_size() as u64;
+                let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
+                let valid = match self.step % windows == 0 || self.step == steps {
+                    true => self.end_epoch(run, tokens_per_second)?,
+                    false => None,
+                };
+                watch(Progress { step: self.step, steps, epoch: self.epoch(), loss, tokens_per_second, valid });
+                let is_best = self.position.best.is_some_and(|best| best.step == self.step);
+                let stop = interrupted.load(Ordering::Relaxed);
+                if is_best || stop || self.is_complete() || self.step % self.config.checkpoint_every == 0 {
+                    run.save_checkpoint(&self.checkpoint()?)?;
+                }
+                if stop && !self.is_complete() {
+                    return Ok(Ending::Interrupted);
+                }
+                run.tick()?;
+            }
+            Ok(Ending::Complete)
+        })
+    }
+
+    /// One window: loss, gradients, update.
+    fn train_step(&mut self, batch: &Batch, run: &mut Run) -> Result<f64> {
+        if self.step % self.windows() == 0 {
+            self.state = self.network.zero_state(self.config.batch_size);
+            self.position.epoch_loss = 0.0;
+        }
+        let rate = self.config.learning_rate * self.config.schedule.factor_at(self.step, self.steps());
+        let loss = f64::from(self.network.loss_and_gradients(batch, &mut self.state, &mut self.dropout)?);
+        let step = self.step + 1;
+        ensure!(
+            loss.is_finite(),
+            "the loss is {loss} at step {step}: a lower learning_rate or gradient_clip may help"
+        );
+        let norm = self
+            .optimizer
+            .update(&mut self.network, rate)
+            .with_context(|| format!("at step {step}"))?;
+        self.step = step;
+        self.position.epoch_loss += loss;
+        if step % self.config.log_every == 0 {
+            let epoch = self.epoch();
+            run.log(step, epoch, Split::Train.name(), "batch_loss", loss);
+            run.log(step, epoch, Split::Train.name(), "learning_rate", rate);
+            run.log(step, epoch, Split::Train.name(), "gradient_norm", norm);
+        }
+        Ok(loss)
+    }
+
+    /// Logs the epoch's mean loss and, where it is due, the score on the valid split, which is returned.
+    fn end_epoch(&mut self, run: &mut Run, tokens_per_second: f64) -> Result<Option<f64>> {
+        let (step, epoch) = (self.step, self.epoch());
+        let windows_done = (step - 1) % self.windows() + 1;
+        log_loss(run, step, epoch, Split::Train, self.position.epoch_loss / windows_done as f64, &self.data.train);
+        run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
+        if let Some(mebibytes) = peak_memory() {
+            run.log_timing(step, epoch, "memory", mebibytes);
+        }
+        let due = epoch % self.evaluation.every == 0 || step == self.steps();
+        if !due || self.data.valid.is_empty() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let score = self.score(run, Split::Valid)?;
+        run.log_timing(step, epoch, "evaluation_seconds", started.elapsed().as_secs_f64());
+        if self.position.best.is_none_or(|best| score < best.score) {
+            self.position.best = Some(Best { step, epoch, score });
+            self.position.stale_epochs = 0;
+        } else {
+            self.position.stale_epochs += 1;
+            let patience = self.config.early_stopping;
+            self.position.stopped_early = patience.is_some_and(|patience| self.position.stale_epochs >= patience);
+        }
+        Ok(Some(score))
+    }
+
+    /// Scores the held-out split, logs what it comes to and returns what checkpoints are chosen by.
+    fn score(&self, run: &mut Run, split: Split) -> Result<f64> {
+        let pieces = match split {
+            Split::Train => bail!("the train split is not held out"),
+            Split::Valid => &self.data.valid,
+            Split::Test => &self.data.test,
+        };
+        let scores = evaluate(&self.network, self.data, pieces, self.evaluation.batch_size)?;
+        let score = log_score(run, self.step, self.epoch(), split, &scores, self.data);
+        Ok(score)
+    }
+
+    /// All that moves between steps.
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut arrays = self.network.parameters().arrays();
+        arrays.extend(self.optimizer.arrays(&self.network));
+        arrays.extend(self.state.arrays());
+        let dropout_words = u64::try_from(self.dropout.get_word_pos()).context("the dropout stream is exhausted")?;
+        let position = Position { dropout_words, ..self.position.clone() };
+        Ok(Checkpoint {
+            step: self.step,
+            epoch: self.epoch(),
+            best_step: self.position.best.map(|best| best.step),
+            arrays: arrays.into_iter().map(named).collect(),
+            state: serde_json::to_value(position)?,
+        })
+    }
+
+    /// Goes on from `checkpoint` as if training had never stopped.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another model or optimizer.
+    pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let arrays = host_arrays(&checkpoint.arrays)?;
+        self.network.parameters_mut().load(&arrays)?;
+        self.optimizer.load(&self.network, &arrays, checkpoint.step)?;
+        self.state.load(&arrays)?;
+        self.position = serde_json::from_value(checkpoint.state).context("the checkpoint's state is not one of training")?;
+        self.dropout.set_word_pos(u128::from(self.position.dropout_words));
+        self.step = checkpoint.step;
+        Ok(())
+    }
+
+    /// Takes the weights with the best held-out score; the last ones where nothing is held out.
+    pub fn take_best(&mut self, run: &Run) -> Result<()> {
+        if let Some(best) = self.position.best.filter(|best| best.step != self.step) {
+            let checkpoint = run.checkpoint(best.step).context("failed to read the best checkpoint")?;
+            self.network.parameters_mut().load(&host_arrays(&checkpoint.arrays)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The network before training: the same seed always draws the same weights.
+pub fn initial_network<D: Backend>(
+    model: &ModelConfig,
+    config: &TrainingConfig,
+    data: &Data,
+    runtime: Runtime<D>,
+) -> Result<Network<D>> {
+    Network::new(model, data.vocabulary_size(), runtime, &mut random::stream(config.seed, "initial weights"))
+}
+
+/// Logs a mean loss under its name: per token for tokens, per time step for keys.
+fn log_loss(run: &mut Run, step: u64, epoch: u32, split: Split, loss: f64, symbols: &Symbols) {
+    match symbols {
+        Symbols::Tokens(_) => {
+            run.log(step, epoch, split.name(), "loss", loss);
+            run.log(step, epoch, split.name(), "perplexity", loss.exp());
+        }
+        Symbols::Keys(_) => {
+            run.log(step, epoch, split.name(), "loss", loss);
+            run.log(step, epoch, split.name(), "nll_per_step", loss);
+        }
+    }
+}
+
+/// Logs what `scores` come to and returns what checkpoints are chosen by: nats per step, unknown chords by their rule.
+pub fn log_score(
+    run: &mut Run,
+    step: u64,
+    epoch: u32,
+    split: Split,
+    scores: &[evaluate::PieceScore],
+    data: &Data,
+) -> f64 {
+    let score = SplitScore::of(scores);
+    log_loss(run, step, epoch, split, score.loss, &data.train);
+    match (&data.train, &data.unknown) {
+        (Symbols::Keys(_), _) => run.log(step, epoch, split.name(), "frame_accuracy", score.frame_accuracy),
+        (Symbols::Tokens(_), Some(_)) => {
+            run.log(step, epoch, split.name(), "nll_per_step", score.nll_per_step);
+            run.log(step, epoch, split.name(), "unknown_share", score.unknown_share);
+        }
+        (Symbols::Tokens(_), None) => {}
+    }
+    score.nll_per_step
+}
+
+fn named(array: Array) -> NamedArray {
+    NamedArray::f32(array.name, array.shape, array.values)
+}
+
+/// The weights of `network` as they are stored.
+pub fn weights<D: Backend>(network: &Network<D>) -> Vec<NamedArray> {
+    network.parameters().arrays().into_iter().map(named).collect()
+}
+
+/// Stored arrays as a network loads them.
+pub fn host_arrays(arrays: &[NamedArray]) -> Result<Vec<Array>> {
+    let array = |array: &NamedArray| {
+        Ok(Array { name: array.name.clone(), shape: array.shape.clone(), values: array.as_f32()?.to_vec() })
+    };
+    arrays.iter().map(array).collect()
+}
+
+/// The most memory that this process ever held, in MiB, where the system says it.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kibibytes| kibibytes / 1024.0)
+}
