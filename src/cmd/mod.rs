@@ -80,11 +80,14 @@ impl Cli {
 
 /// A failure of a run that had begun, whatever its cause.
 #[derive(Debug)]
-pub struct RunFailed;
+pub struct RunFailed {
+    /// The run's id.
+    pub id: String,
+}
 
 impl std::fmt::Display for RunFailed {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(out, "the run failed")
+        write!(out, "run {} failed", self.id)
     }
 }
 

@@ -1,15 +1,64 @@
-//! `harness reproduce RUN`: execute a record again and compare.
+//! `harness reproduce RUN`: execute a record again and say whether it comes out the same.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+
+use super::machine::MachineArgs;
+use super::run::{conduct, exit};
+use super::GATE;
+use crate::corpus::{Corpus, CorpusError, OpenOptions};
+use crate::diff::reproduction::{Reproduction, compare};
+use crate::experiment::Experiment;
+use crate::run::{NewRun, Store};
+use crate::training::Ending;
 
 /// Arguments of `reproduce`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run
+    /// The finished run, or a published record
     run: String,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
-/// Reproduces.
-pub fn run(_: &Args) -> Result<ExitCode> { anyhow::bail!("later") }
+/// Executes the record as a new run, and compares.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let store = Store::here();
+    let original = store.find(&args.run)?;
+    let expected = original.metrics().with_context(|| format!("run {} has no metrics to compare with", original.id))?;
+    let recorded = original.record.corpus.as_ref();
+    let recorded = recorded.with_context(|| format!("run {} never read its corpus", original.id))?;
+    let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
+    let corpus = Corpus::open(&experiment.corpus, &OpenOptions::from_environment())?;
+    if corpus.fingerprint != recorded.fingerprint {
+        let (now, then) = (&corpus.fingerprint, &recorded.fingerprint);
+        return Err(CorpusError::Integrity(format!(
+            "corpus '{}' is not the one that run {} read: fingerprint {now} instead of {then}",
+            corpus.name, original.id
+        ))
+        .into());
+    }
+    drop(corpus);
+    let machine = args.machine.resolve()?;
+    let run = store.create(NewRun {
+        experiment: original.record.experiment.clone(),
+        resolved: experiment.to_yaml(),
+        seed: original.record.seed,
+        smoke: original.record.smoke,
+        environment: machine.environment(&experiment),
+        command: std::env::args().skip(1).collect(),
+    })?;
+    let id = run.id().to_owned();
+    let ending = conduct(&experiment, machine, run, None)?;
+    if ending == Ending::Interrupted {
+        return Ok(exit(ending));
+    }
+    let again = store.find(&id)?;
+    let verdict = compare(&original, &expected, &again, &again.metrics()?)?;
+    println!("{verdict}");
+    Ok(match verdict {
+        Reproduction::Identical { .. } | Reproduction::Equivalent { .. } => ExitCode::SUCCESS,
+        Reproduction::Differs { .. } => ExitCode::from(GATE),
+    })
+}

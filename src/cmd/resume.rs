@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::machine::MachineArgs;
-use super::run::conduct;
+use super::run::{conduct, exit};
 use crate::experiment::Experiment;
 use crate::run::{RunError, Store, changed_settings};
 
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Ok((run, checkpoint)) => {
             let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
             eprintln!("resuming run {} from step {step}", run.id());
-            conduct(&experiment, machine, run, checkpoint)
+            conduct(&experiment, machine, run, checkpoint).map(exit)
         }
         Err(error) => match error.downcast_ref::<RunError>() {
             Some(RunError::Finished { .. }) => {

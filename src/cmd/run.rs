@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         environment: machine.environment(&experiment),
         command: std::env::args().skip(1).collect(),
     })?;
-    conduct(&experiment, machine, run, None)
+    conduct(&experiment, machine, run, None).map(exit)
 }
 
 /// What would run, in words.
@@ -77,29 +77,34 @@ fn plan(experiment: &Experiment, machine: Machine) -> String {
 }
 
 /// Executes a run that has been made or taken up, shows its progress, and ends its record as it ended.
-pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoint: Option<Checkpoint>) -> Result<ExitCode> {
+pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoint: Option<Checkpoint>) -> Result<Ending> {
     let interrupted = interruption()?;
     let folder = run.path().display().to_string();
     eprintln!("run {} in {folder}", run.id());
     let mut watch = Watch::new();
     let ending = execute(experiment, machine, &mut run, checkpoint, &interrupted, &mut |progress| watch.step(progress));
-    match ending {
+    match &ending {
         Ok(Ending::Complete) => {
             println!("{folder}");
             eprintln!("finished: open {folder}/report.html; its music is in {folder}/samples/");
-            Ok(ExitCode::SUCCESS)
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
             eprintln!("interrupted: `harness resume {}` goes on from here", run.id());
-            Ok(ExitCode::from(INTERRUPTED))
         }
         Err(error) => {
-            let reason = format!("{error:#}");
-            if let Err(unwritten) = run.fail(&reason) {
+            if let Err(unwritten) = run.fail(&format!("{error:#}")) {
                 eprintln!("the record could not be brought up to date: {unwritten:#}");
             }
-            Err(error.context(RunFailed).context(format!("run {}", run.id())))
         }
+    }
+    ending.with_context(|| RunFailed { id: run.id().to_owned() })
+}
+
+/// How the process ends after a run that did not fail.
+pub fn exit(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Complete => ExitCode::SUCCESS,
+        Ending::Interrupted => ExitCode::from(INTERRUPTED),
     }
 }

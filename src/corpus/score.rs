@@ -89,25 +89,41 @@ impl Score {
     /// The chords on a grid of `steps_per_beat` steps a beat: what sounds in each step, all tracks together.
     ///
     /// Onsets and ends go to the nearest grid line, and every note sounds for at least one step.
-    /// Memory is 16 bytes a step; the readers limit a piece's length (see [`crate::corpus::midi::MAX_BEATS`]).
+    /// Memory is 32 bytes a step; the readers limit a piece's length (see [`crate::corpus::midi::MAX_BEATS`]).
     pub fn chords(&self, steps_per_beat: u32) -> Vec<u128> {
         let (beat, steps) = (
             u64::from(self.ticks_per_beat.max(1)),
             u64::from(steps_per_beat),
         );
         let nearest = |tick: u64| ((tick * steps + beat / 2) / beat) as usize;
-        let mut chords = vec![0; nearest(self.duration)];
+        // One row of bits a pitch, so that a long note takes few operations, however many there are.
+        let words = nearest(self.end()) / 64 + 1;
+        let mut rows = vec![0u64; 128 * words];
+        let mut length = nearest(self.duration);
         self.each_note(|note| {
             let start = nearest(note.onset);
             let end = nearest(note.onset + note.duration).max(start + 1);
-            if end > chords.len() {
-                chords.resize(end, 0);
-            }
-            for chord in &mut chords[start..end] {
-                *chord |= 1 << (note.pitch & 127);
-            }
+            length = length.max(end);
+            let row = &mut rows[usize::from(note.pitch & 127) * words..][..words];
+            set_bits(row, start, end);
         });
+        let mut chords = vec![0; length];
+        for (pitch, row) in rows.chunks_exact(words).enumerate() {
+            for (word, &bits) in row.iter().enumerate() {
+                let mut rest = bits;
+                while rest != 0 {
+                    chords[word * 64 + rest.trailing_zeros() as usize] |= 1 << pitch;
+                    rest &= rest - 1;
+                }
+            }
+        }
         chords
+    }
+
+    /// The end of the piece in ticks: its duration, or its last message if that comes later.
+    fn end(&self) -> u64 {
+        let length = |track: &Vec<NoteMessage>| track.iter().map(|it| u64::from(it.delta)).sum();
+        self.tracks.iter().map(length).fold(self.duration, u64::max)
     }
 
     /// The notes, by onset, then pitch, then track.
@@ -170,6 +186,19 @@ impl Score {
             .flatten()
             .filter(|message| message.kind == NoteKind::On)
             .count()
+    }
+}
+
+/// Sets the bits from `start` up to and without `end`, of which there is at least one.
+fn set_bits(row: &mut [u64], start: usize, end: usize) {
+    let (first, last) = (start / 64, (end - 1) / 64);
+    let (from, to) = (!0 << (start % 64), !0 >> (63 - (end - 1) % 64));
+    if first == last {
+        row[first] |= from & to;
+    } else {
+        row[first] |= from;
+        row[first + 1..last].fill(!0);
+        row[last] |= to;
     }
 }
 
@@ -265,6 +294,31 @@ mod tests {
             duration: 130,
         };
         assert_eq!(score.chords(2), [chord(&[60]), chord(&[62])]);
+    }
+
+    #[test]
+    fn long_notes_and_notes_at_the_very_end_are_on_the_grid() {
+        let track = vec![on(1, 60), off(200, 60), on(0, 62)];
+        let score = Score {
+            ticks_per_beat: 1,
+            tracks: vec![track],
+            duration: 201,
+        };
+        let chords = score.chords(1);
+        assert_eq!(
+            (chords.len(), chords[0], chords[201]),
+            (202, 0, chord(&[62]))
+        );
+        assert!(chords[1..201].iter().all(|&it| it == chord(&[60])));
+        // A score whose duration is too short is read to its last message.
+        assert_eq!(
+            Score {
+                duration: 0,
+                ..score
+            }
+            .chords(1),
+            chords
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod evaluation;
 mod export;
 mod measurement;
 mod page;
+pub mod reproduction;
 pub mod statistics;
 #[cfg(test)]
 mod tests;

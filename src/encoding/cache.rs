@@ -28,24 +28,41 @@ const CONTENT_VERSION: u32 = 1;
 const CHECKSUM: usize = 32;
 
 /// What an encoded corpus is made from: the corpus's fingerprint, what decides which pieces are in which split, and the settings.
-pub fn key(fingerprint: &str, splits: &str, encoding: &EncodingConfig, vocabulary: &VocabularyConfig) -> String {
-    format!("version {CONTENT_VERSION}, corpus {fingerprint}, splits {splits}, {encoding:?}, {vocabulary:?}")
+pub fn key(
+    fingerprint: &str,
+    splits: &str,
+    encoding: &EncodingConfig,
+    vocabulary: &VocabularyConfig,
+) -> String {
+    format!(
+        "version {CONTENT_VERSION}, corpus {fingerprint}, splits {splits}, {encoding:?}, {vocabulary:?}"
+    )
 }
 
 /// The dataset in the file at `path` if it was made from what `key` says, or else a new one from `build`, which is saved there.
 ///
 /// The second value says what was amiss with the file, or why a new one could not be saved, if anything.
-pub fn load_or_build(path: &Path, key: &str, build: impl FnOnce() -> Result<Dataset>) -> Result<(Dataset, Vec<String>)> {
+pub fn load_or_build(
+    path: &Path,
+    key: &str,
+    build: impl FnOnce() -> Result<Dataset>,
+) -> Result<(Dataset, Vec<String>)> {
     let mut notices = Vec::new();
     if path.exists() {
         match load(path, key) {
             Ok(dataset) => return Ok((dataset, notices)),
-            Err(error) => notices.push(format!("encoded corpus '{}' is made anew: {error:#}", path.display())),
+            Err(error) => notices.push(format!(
+                "encoded corpus '{}' is made anew: {error:#}",
+                path.display()
+            )),
         }
     }
     let dataset = build()?;
     if let Err(error) = save(&dataset, path, key) {
-        notices.push(format!("failed to save encoded corpus '{}': {error:#}", path.display()));
+        notices.push(format!(
+            "failed to save encoded corpus '{}': {error:#}",
+            path.display()
+        ));
     }
     Ok((dataset, notices))
 }
@@ -90,7 +107,10 @@ fn write(dataset: &Dataset, path: &Path, key: &str) -> Result<()> {
         rejected: dataset.rejected.clone(),
         music: dataset.music.clone(),
     })?;
-    let mut out = Checked { file: fs::File::create(path)?, digest: Sha256::new() };
+    let mut out = Checked {
+        file: fs::File::create(path)?,
+        digest: Sha256::new(),
+    };
     out.write(MAGIC)?;
     out.write(&(head.len() as u64).to_le_bytes())?;
     out.write(&head)?;
@@ -115,7 +135,10 @@ impl Checked {
         Ok(self.file.write_all(bytes)?)
     }
 
-    fn write_all<const N: usize>(&mut self, mut numbers: impl Iterator<Item = [u8; N]>) -> Result<()> {
+    fn write_all<const N: usize>(
+        &mut self,
+        mut numbers: impl Iterator<Item = [u8; N]>,
+    ) -> Result<()> {
         let mut buffer = Vec::new();
         loop {
             buffer.clear();
@@ -129,18 +152,36 @@ impl Checked {
 }
 
 fn parse(bytes: &[u8], key: &str) -> Result<Dataset> {
-    ensure!(bytes.starts_with(MAGIC), "it is no encoded corpus of this version");
-    let body = bytes.len().checked_sub(CHECKSUM).context("it is cut short")?;
+    ensure!(
+        bytes.starts_with(MAGIC),
+        "it is no encoded corpus of this version"
+    );
+    let body = bytes
+        .len()
+        .checked_sub(CHECKSUM)
+        .context("it is cut short")?;
     let (body, checksum) = bytes.split_at(body);
     let length: [u8; 8] = body.get(8..16).context("it is cut short")?.try_into()?;
-    let head = 16usize.checked_add(usize::try_from(u64::from_le_bytes(length))?).and_then(|end| body.get(16..end));
+    let head = 16usize
+        .checked_add(usize::try_from(u64::from_le_bytes(length))?)
+        .and_then(|end| body.get(16..end));
     let head = head.context("it is cut short")?;
     let arrays = &body[16 + head.len()..];
-    ensure!(Sha256::digest(body)[..] == *checksum, "its checksum differs");
+    ensure!(
+        Sha256::digest(body)[..] == *checksum,
+        "its checksum differs"
+    );
     let head: Head = serde_json::from_slice(head)?;
-    ensure!(head.key == key, "it was made from something else ({}, not {key})", head.key);
+    ensure!(
+        head.key == key,
+        "it was made from something else ({}, not {key})",
+        head.key
+    );
     let symbols = head.known + head.unknown;
-    ensure!(arrays.len() == symbols * 24 + head.tokens * 4, "its lengths do not agree");
+    ensure!(
+        arrays.len() == symbols * 24 + head.tokens * 4,
+        "its lengths do not agree"
+    );
     let (packed, rest) = arrays.split_at(symbols * 16);
     let (counts, tokens) = rest.split_at(symbols * 8);
     let mut counted: Vec<(Symbol, u64)> = numbers(packed)
@@ -160,7 +201,9 @@ fn parse(bytes: &[u8], key: &str) -> Result<Dataset> {
 
 /// Numbers of `N` bytes, one after the other.
 fn numbers<const N: usize>(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; N]> {
-    bytes.chunks_exact(N).map(|number| number.try_into().expect("a chunk has N bytes"))
+    bytes
+        .chunks_exact(N)
+        .map(|number| number.try_into().expect("a chunk has N bytes"))
 }
 
 #[cfg(test)]
@@ -175,13 +218,26 @@ mod tests {
         let path = folder.path().join("below/encoded");
         let dataset = small(VocabularySource::Train, 1);
         let build = || Ok(dataset.clone());
-        assert_eq!(load_or_build(&path, "key", build).unwrap(), (dataset.clone(), vec![]));
+        assert_eq!(
+            load_or_build(&path, "key", build).unwrap(),
+            (dataset.clone(), vec![])
+        );
         let not_again = || anyhow::bail!("built again");
-        assert_eq!(load_or_build(&path, "key", not_again).unwrap(), (dataset.clone(), vec![]));
+        assert_eq!(
+            load_or_build(&path, "key", not_again).unwrap(),
+            (dataset.clone(), vec![])
+        );
         let (_, notices) = load_or_build(&path, "other", build).unwrap();
-        assert!(notices[0].contains("made from something else (key, not other)"), "{notices:?}");
+        assert!(
+            notices[0].contains("made from something else (key, not other)"),
+            "{notices:?}"
+        );
         assert!(load(&path, "other").is_ok());
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -200,7 +256,10 @@ mod tests {
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         let (again, notices) = load_or_build(&path, "key", || Ok(dataset.clone())).unwrap();
         assert_eq!(again, dataset);
-        assert!(notices[0].ends_with("made anew: its checksum differs"), "{notices:?}");
+        assert!(
+            notices[0].ends_with("made anew: its checksum differs"),
+            "{notices:?}"
+        );
         assert_eq!(load(&path, "key").unwrap(), dataset);
     }
 }

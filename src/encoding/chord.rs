@@ -55,7 +55,12 @@ impl PolyphonyLimit {
 impl Encode for Chord {
     fn encode(&self, score: &Score, rng: &mut ChaCha8Rng) -> Vec<Symbol> {
         let limited = |chord| self.limit.map_or(chord, |limit| limit.apply(chord, rng));
-        score.chords(self.steps_per_beat).into_iter().map(limited).map(Symbol).collect()
+        score
+            .chords(self.steps_per_beat)
+            .into_iter()
+            .map(limited)
+            .map(Symbol)
+            .collect()
     }
 
     fn decode(&self, symbols: &[Symbol]) -> Score {
@@ -86,7 +91,10 @@ pub(super) fn chord_text(symbol: Symbol) -> String {
     if symbol.0 == 0 {
         return REST.to_owned();
     }
-    pitches_of(symbol.0).map(|pitch| pitch.to_string()).collect::<Vec<_>>().join("-")
+    pitches_of(symbol.0)
+        .map(|pitch| pitch.to_string())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 pub(super) fn parse_chord(text: &str) -> Result<Symbol> {
@@ -95,18 +103,24 @@ pub(super) fn parse_chord(text: &str) -> Result<Symbol> {
     }
     let mut chord = 0u128;
     for pitch in text.split('-') {
-        let pitch: u8 = pitch
-            .parse()
-            .with_context(|| format!("'{text}' is no chord: `60-64-67` or `{REST}` would be one"))?;
+        let pitch: u8 = pitch.parse().with_context(|| {
+            format!("'{text}' is no chord: `60-64-67` or `{REST}` would be one")
+        })?;
         ensure!(pitch < 128, "'{text}': a pitch is from 0 to 127");
-        ensure!(chord >> pitch == 0, "'{text}': the pitches of a chord ascend");
+        ensure!(
+            chord >> pitch == 0,
+            "'{text}': the pitches of a chord ascend"
+        );
         chord |= 1 << pitch;
     }
     Ok(Symbol(chord))
 }
 
 pub(super) fn one_pitch(Symbol(chord): Symbol) -> Option<SingleNote> {
-    (chord.count_ones() == 1).then(|| SingleNote { pitch: chord.trailing_zeros() as u8, kind: None })
+    (chord.count_ones() == 1).then(|| SingleNote {
+        pitch: chord.trailing_zeros() as u8,
+        kind: None,
+    })
 }
 
 #[cfg(test)]
@@ -115,7 +129,10 @@ mod tests {
     use crate::random::stream;
     use proptest::prelude::*;
 
-    const PLAIN: Chord = Chord { steps_per_beat: 4, limit: None };
+    const PLAIN: Chord = Chord {
+        steps_per_beat: 4,
+        limit: None,
+    };
 
     #[test]
     fn chords_are_written_as_in_the_paper() {
@@ -123,7 +140,13 @@ mod tests {
         assert_eq!(PLAIN.text(c_major), "60-64-67");
         assert_eq!(PLAIN.text(Symbol(0)), "rest");
         assert_eq!(PLAIN.single_note(c_major), None);
-        assert_eq!(PLAIN.single_note(Symbol(1 << 60)), Some(SingleNote { pitch: 60, kind: None }));
+        assert_eq!(
+            PLAIN.single_note(Symbol(1 << 60)),
+            Some(SingleNote {
+                pitch: 60,
+                kind: None
+            })
+        );
         for text in ["", "60-", "64-60", "60-60", "128", "a", "60 64"] {
             assert!(PLAIN.parse(text).is_err(), "{text}");
         }
@@ -140,7 +163,11 @@ mod tests {
             assert_eq!((kept & !five, kept.count_ones()), (0, 3));
             seen.insert(kept);
         }
-        assert_eq!(seen.len(), 10, "each of the 10 ways to keep 3 of 5 is drawn");
+        assert_eq!(
+            seen.len(),
+            10,
+            "each of the 10 ways to keep 3 of 5 is drawn"
+        );
         assert_eq!(limit.apply(0b1111, &mut rng), 0b1111);
     }
 

@@ -85,16 +85,20 @@ impl Dataset {
         threads: usize,
     ) -> Result<Dataset> {
         let encode = encoding.build()?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("failed to start threads")?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .context("failed to start threads")?;
         let next = AtomicUsize::new(0);
         let workers = pool.broadcast(|_| {
-            let mut worker = Worker::default();
+            let mut worker = Worker::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= count {
                     return worker;
                 }
-                let piece = read(number).map(|piece| worker.encode(piece, encode.as_ref(), encoding));
+                let piece =
+                    read(number).map(|piece| worker.encode(piece, encode.as_ref(), encoding));
                 worker.pieces.push((number, piece));
             }
         });
@@ -108,7 +112,9 @@ impl Dataset {
     /// The symbol of any id in [`Dataset::tokens`], known to the model or not.
     pub fn symbol(&self, id: u32) -> Option<Symbol> {
         let known = self.vocabulary.len() as u32;
-        self.vocabulary.symbol(id).or_else(|| self.unknown.symbol(id.checked_sub(known)?))
+        self.vocabulary
+            .symbol(id)
+            .or_else(|| self.unknown.symbol(id.checked_sub(known)?))
     }
 
     /// How many different ids there are, known and unknown.
@@ -128,24 +134,23 @@ impl Dataset {
 
     /// The token ids of a split, its pieces end to end: the stream that a model is trained on.
     pub fn stream(&self, split: Split) -> Vec<u32> {
-        self.pieces_in(split).flat_map(|piece| self.tokens_of(piece)).copied().collect()
+        self.pieces_in(split)
+            .flat_map(|piece| self.tokens_of(piece))
+            .copied()
+            .collect()
     }
 }
 
 /// What one thread has gathered: symbols numbered as they came.
-#[derive(Default)]
 struct Worker {
     ids: FxHashMap<Symbol, u32>,
-    symbols: Vec<SymbolCount>,
+    symbols: Vec<Symbol>,
+    /// How often each symbol occurs, by split.
+    counts: [Vec<u64>; 3],
+    /// Symbols met lately and their ids, each in a place of its own: most tokens are found here, without a look into `ids`.
+    recent: Vec<(Symbol, u32)>,
     pieces: Vec<(usize, Result<WorkerPiece>)>,
     music: [Music; 3],
-}
-
-#[derive(Clone, Copy)]
-struct SymbolCount {
-    symbol: Symbol,
-    /// By split.
-    counts: [u64; 3],
 }
 
 struct WorkerPiece {
@@ -158,10 +163,36 @@ struct WorkerPiece {
 }
 
 impl Worker {
-    fn encode(&mut self, piece: Piece, encode: &dyn Encode, config: &EncodingConfig) -> WorkerPiece {
-        let Piece { name, split, reading: Reading { score, remarks } } = piece;
+    fn new() -> Worker {
+        Worker {
+            ids: FxHashMap::default(),
+            symbols: Vec::new(),
+            counts: Default::default(),
+            recent: vec![(Symbol(0), NO_ID); 1 << PLACES],
+            pieces: Vec::new(),
+            music: Default::default(),
+        }
+    }
+
+    fn encode(
+        &mut self,
+        piece: Piece,
+        encode: &dyn Encode,
+        config: &EncodingConfig,
+    ) -> WorkerPiece {
+        let Piece {
+            name,
+            split,
+            reading: Reading { score, remarks },
+        } = piece;
         let Some(score) = score else {
-            return WorkerPiece { name, split, notes: 0, remarks, tokens: None };
+            return WorkerPiece {
+                name,
+                split,
+                notes: 0,
+                remarks,
+                tokens: None,
+            };
         };
         let mut rng = random::stream(config.seed, &format!("polyphony limit of {name}"));
         let music = &mut self.music[split as usize];
@@ -170,20 +201,47 @@ impl Worker {
         let notes = (music.notes - notes_before) as usize;
         let symbols = encode.encode(&score, &mut rng);
         drop(score);
-        let tokens = symbols.into_iter().map(|symbol| self.count(symbol, split)).collect();
-        WorkerPiece { name, split, notes, remarks, tokens: Some(tokens) }
+        let tokens: Vec<u32> = symbols.into_iter().map(|symbol| self.id(symbol)).collect();
+        let counts = &mut self.counts[split as usize];
+        counts.resize(self.symbols.len(), 0);
+        for &token in &tokens {
+            counts[token as usize] += 1;
+        }
+        WorkerPiece {
+            name,
+            split,
+            notes,
+            remarks,
+            tokens: Some(tokens),
+        }
     }
 
     #[inline]
-    fn count(&mut self, symbol: Symbol, split: Split) -> u32 {
+    fn id(&mut self, symbol: Symbol) -> u32 {
+        let recent = &mut self.recent[place_of(symbol)];
+        if recent.0 == symbol && recent.1 != NO_ID {
+            return recent.1;
+        }
         let next = self.symbols.len() as u32;
         let id = *self.ids.entry(symbol).or_insert(next);
         if id == next {
-            self.symbols.push(SymbolCount { symbol, counts: [0; 3] });
+            self.symbols.push(symbol);
         }
-        self.symbols[id as usize].counts[split as usize] += 1;
+        *recent = (symbol, id);
         id
     }
+}
+
+/// Marks a place of [`Worker::recent`] that is free.
+const NO_ID: u32 = u32::MAX;
+
+/// How many places there are, as a power of two: 256 KiB in all.
+const PLACES: u32 = 13;
+
+/// The place of a symbol in [`Worker::recent`].
+fn place_of(Symbol(bits): Symbol) -> usize {
+    let folded = bits as u64 ^ (bits >> 64) as u64;
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES)) as usize
 }
 
 /// Numbers the symbols of all threads together, and puts the pieces in order.
@@ -194,32 +252,67 @@ fn merge(workers: Vec<Worker>, from: VocabularySource) -> Result<Dataset> {
     let mut pieces = Vec::new();
     let mut finals = Vec::new();
     for (thread, worker) in workers.into_iter().enumerate() {
-        let id = |it: &SymbolCount| vocabulary.id(it.symbol).or(unknown.id(it.symbol).map(|id| id + known));
+        let id = |&symbol: &Symbol| {
+            vocabulary
+                .id(symbol)
+                .or(unknown.id(symbol).map(|id| id + known))
+        };
         let final_ids: Option<Vec<u32>> = worker.symbols.iter().map(id).collect();
         finals.push(final_ids.expect("every symbol was numbered"));
         for (sum, part) in music.iter_mut().zip(&worker.music) {
             sum.merge(part);
         }
-        pieces.extend(worker.pieces.into_iter().map(|(number, piece)| (number, thread, piece)));
+        pieces.extend(
+            worker
+                .pieces
+                .into_iter()
+                .map(|(number, piece)| (number, thread, piece)),
+        );
     }
     pieces.sort_unstable_by_key(|&(number, ..)| number);
 
-    let mut dataset = Dataset { vocabulary, unknown, pieces: vec![], rejected: vec![], tokens: vec![], music };
+    let mut dataset = Dataset {
+        vocabulary,
+        unknown,
+        pieces: vec![],
+        rejected: vec![],
+        tokens: vec![],
+        music,
+    };
     let mut local = Vec::new();
     let mut length = 0;
     for (_, thread, piece) in pieces {
-        let WorkerPiece { name, split, notes, remarks, tokens } = piece?;
+        let WorkerPiece {
+            name,
+            split,
+            notes,
+            remarks,
+            tokens,
+        } = piece?;
         match tokens {
-            None => dataset.rejected.push(RejectedPiece { name, split, remarks }),
+            None => dataset.rejected.push(RejectedPiece {
+                name,
+                split,
+                remarks,
+            }),
             Some(tokens) => {
                 let range = length..length + tokens.len();
                 length = range.end;
-                dataset.pieces.push(EncodedPiece { name, split, range, notes, remarks });
+                dataset.pieces.push(EncodedPiece {
+                    name,
+                    split,
+                    range,
+                    notes,
+                    remarks,
+                });
                 local.push((thread, tokens));
             }
         }
     }
-    ensure!(dataset.symbols() < u32::MAX as usize, "too many different tokens for 32-bit ids");
+    ensure!(
+        dataset.symbols() < u32::MAX as usize,
+        "too many different tokens for 32-bit ids"
+    );
     dataset.tokens = vec![0; length];
     let mut rest = &mut dataset.tokens[..];
     let mut places = Vec::with_capacity(local.len());
@@ -239,20 +332,34 @@ fn merge(workers: Vec<Worker>, from: VocabularySource) -> Result<Dataset> {
 /// The symbols that the model knows, and the others.
 fn number(workers: &[Worker], from: VocabularySource) -> (Vocabulary, Vocabulary) {
     let mut counts: FxHashMap<Symbol, [u64; 3]> = FxHashMap::default();
-    for it in workers.iter().flat_map(|worker| &worker.symbols) {
-        let sum = counts.entry(it.symbol).or_default();
-        for (sum, part) in sum.iter_mut().zip(it.counts) {
-            *sum += part;
+    for worker in workers {
+        for (id, &symbol) in worker.symbols.iter().enumerate() {
+            let sums = counts.entry(symbol).or_default();
+            for (sum, part) in sums.iter_mut().zip(&worker.counts) {
+                // A split that the thread met last before a symbol was new has no count for it.
+                *sum += part.get(id).copied().unwrap_or(0);
+            }
         }
     }
     let known_count = |counts: &[u64; 3]| match from {
         VocabularySource::Train => counts[Split::Train as usize],
         VocabularySource::Corpus => counts.iter().sum(),
     };
-    let (known, unknown): (Vec<_>, Vec<_>) = counts.into_iter().partition(|(_, counts)| known_count(counts) > 0);
-    let known = known.into_iter().map(|(symbol, counts)| (symbol, known_count(&counts))).collect();
-    let unknown = unknown.into_iter().map(|(symbol, counts)| (symbol, counts.iter().sum())).collect();
-    (Vocabulary::from_counts(known), Vocabulary::from_counts(unknown))
+    let (known, unknown): (Vec<_>, Vec<_>) = counts
+        .into_iter()
+        .partition(|(_, counts)| known_count(counts) > 0);
+    let known = known
+        .into_iter()
+        .map(|(symbol, counts)| (symbol, known_count(&counts)))
+        .collect();
+    let unknown = unknown
+        .into_iter()
+        .map(|(symbol, counts)| (symbol, counts.iter().sum()))
+        .collect();
+    (
+        Vocabulary::from_counts(known),
+        Vocabulary::from_counts(unknown),
+    )
 }
 
 #[cfg(test)]
@@ -262,20 +369,36 @@ pub(super) mod tests {
 
     pub fn piece(name: &str, split: Split, chords: &[u128]) -> Piece {
         let score = Some(Score::from_chords(chords, 120, 480));
-        Piece { name: name.to_owned(), split, reading: Reading { score, remarks: vec![] } }
+        Piece {
+            name: name.to_owned(),
+            split,
+            reading: Reading {
+                score,
+                remarks: vec![],
+            },
+        }
     }
 
     pub fn chords() -> EncodingConfig {
-        EncodingConfig { kind: EncodingKind::Chord, ..EncodingConfig::default() }
+        EncodingConfig {
+            kind: EncodingKind::Chord,
+            ..EncodingConfig::default()
+        }
     }
 
     /// Three pieces, in which the chord 8 is known from the test split alone, and one that cannot be read.
     pub fn small(from: VocabularySource, threads: usize) -> Dataset {
-        let remark = Remark { offset: 3, what: "noise".to_owned() };
+        let remark = Remark {
+            offset: 3,
+            what: "noise".to_owned(),
+        };
         let rejected = Piece {
             name: "bad".to_owned(),
             split: Split::Train,
-            reading: Reading { score: None, remarks: vec![remark] },
+            reading: Reading {
+                score: None,
+                remarks: vec![remark],
+            },
         };
         let pieces = [
             piece("a", Split::Train, &[2, 4, 4, 0]),
@@ -285,7 +408,14 @@ pub(super) mod tests {
             piece("d", Split::Train, &[4]),
         ];
         let read = |number: usize| Ok(pieces[number].clone());
-        Dataset::build(pieces.len(), read, &chords(), &VocabularyConfig { from }, threads).unwrap()
+        Dataset::build(
+            pieces.len(),
+            read,
+            &chords(),
+            &VocabularyConfig { from },
+            threads,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -295,8 +425,15 @@ pub(super) mod tests {
         assert_eq!(known, [(Symbol(4), 3), (Symbol(0), 1), (Symbol(2), 1)]);
         assert_eq!(dataset.unknown.iter().collect::<Vec<_>>(), [(Symbol(8), 2)]);
         assert_eq!(dataset.tokens, [2, 0, 0, 1, 3, 0, 3, 0]);
-        assert_eq!((dataset.symbol(3), dataset.symbol(4)), (Some(Symbol(8)), None));
-        let names: Vec<_> = dataset.pieces.iter().map(|piece| (piece.name.as_str(), piece.range.clone())).collect();
+        assert_eq!(
+            (dataset.symbol(3), dataset.symbol(4)),
+            (Some(Symbol(8)), None)
+        );
+        let names: Vec<_> = dataset
+            .pieces
+            .iter()
+            .map(|piece| (piece.name.as_str(), piece.range.clone()))
+            .collect();
         assert_eq!(names, [("a", 0..4), ("b", 4..7), ("c", 7..7), ("d", 7..8)]);
         assert_eq!(dataset.stream(Split::Train), [2, 0, 0, 1, 0]);
         assert_eq!(dataset.rejected[0].name, "bad");
@@ -318,8 +455,127 @@ pub(super) mod tests {
 
     #[test]
     fn a_reading_error_ends_it() {
-        let read = |number| if number == 2 { anyhow::bail!("no disk") } else { Ok(piece("a", Split::Train, &[1])) };
-        let error = Dataset::build(9, read, &chords(), &VocabularyConfig::default(), 3).unwrap_err();
+        let read = |number| {
+            if number == 2 {
+                anyhow::bail!("no disk")
+            } else {
+                Ok(piece("a", Split::Train, &[1]))
+            }
+        };
+        let error =
+            Dataset::build(9, read, &chords(), &VocabularyConfig::default(), 3).unwrap_err();
         assert_eq!(error.to_string(), "no disk");
+    }
+
+    /// The MuseData piano rolls of the local mirror; `None`, said aloud, where there is no mirror.
+    fn muse() -> Option<Vec<Piece>> {
+        #[derive(serde::Deserialize)]
+        struct Roll {
+            split: Split,
+            id: usize,
+            chords: Vec<String>,
+        }
+        let beside = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
+        let mirror = std::env::var_os("HARNESS_MIRROR").map_or(beside, Into::into);
+        let path = mirror.join("muse/MuseData.jsonl.gz");
+        let Ok(file) = std::fs::File::open(&path) else {
+            eprintln!("skipped: there is no {}", path.display());
+            return None;
+        };
+        let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
+        let chord = |text: &String| {
+            text.split('-')
+                .filter(|it| !it.is_empty())
+                .fold(0, |chord, pitch| {
+                    chord | 1u128 << pitch.parse::<u8>().unwrap()
+                })
+        };
+        let read = |line: &str| {
+            let Roll { split, id, chords } = serde_json::from_str(line).unwrap();
+            piece(
+                &format!("{}-{id}", split.name()),
+                split,
+                &chords.iter().map(chord).collect::<Vec<_>>(),
+            )
+        };
+        Some(text.lines().map(read).collect())
+    }
+
+    #[test]
+    fn muse_has_the_counts_of_the_paper() {
+        use crate::encoding::statistics::statistics;
+        let Some(pieces) = muse() else { return };
+        let build = |encoding: &EncodingConfig| {
+            let read = |number: usize| Ok(pieces[number].clone());
+            Dataset::build(
+                pieces.len(),
+                read,
+                encoding,
+                &VocabularyConfig::default(),
+                2,
+            )
+            .unwrap()
+        };
+        let all = build(&chords());
+        let counted = statistics(&all, None);
+        let splits: Vec<_> = counted
+            .splits
+            .iter()
+            .map(|it| (it.pieces, it.tokens, it.unique_tokens))
+            .collect();
+        assert_eq!(
+            splits,
+            [
+                (524, 245_202, 39_289),
+                (135, 82_755, 17_462),
+                (124, 64_339, 12_621)
+            ]
+        );
+        assert_eq!(
+            (counted.pieces, counted.tokens, counted.unique_tokens),
+            (783, 392_296, 54_230)
+        );
+        assert_eq!((all.vocabulary.len(), all.symbols()), (39_289, 54_230));
+        let share = |split: usize| {
+            counted.splits[split].unseen_tokens as f64 / counted.splits[split].tokens as f64
+        };
+        assert_eq!(
+            [share(1), share(2)].map(|share| (share * 1000.0).round()),
+            [220.0, 200.0]
+        );
+        let train = statistics(&all, Some(Split::Train)).music;
+        let highest = train.polyphony.iter().rposition(|&steps| steps > 0);
+        assert_eq!((train.polyphony[0], highest), (12_962, Some(14)));
+
+        for seed in 1..6 {
+            let truncated = build(&EncodingConfig {
+                polyphony_limit: Some(4),
+                seed,
+                ..chords()
+            });
+            let unique = truncated.vocabulary.len() as f64;
+            assert!(
+                (unique - 21_538.0).abs() <= 130.0,
+                "seed {seed}: {unique} different chords"
+            );
+            assert!(
+                truncated
+                    .vocabulary
+                    .iter()
+                    .all(|(symbol, _)| symbol.0.count_ones() <= 4)
+            );
+        }
+        let keys = build(&EncodingConfig {
+            kind: EncodingKind::MultiHot,
+            ..chords()
+        });
+        assert_eq!((keys.vocabulary.len(), keys.unknown.len()), (54_230, 0));
+        assert_eq!(keys.tokens.len(), all.tokens.len());
+        assert!(
+            keys.tokens
+                .iter()
+                .zip(&all.tokens)
+                .all(|(key, chord)| keys.symbol(*key) == all.symbol(*chord))
+        );
     }
 }

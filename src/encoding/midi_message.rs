@@ -26,7 +26,11 @@ impl Encode for MidiMessage {
     fn decode(&self, symbols: &[Symbol]) -> Score {
         let track: Vec<NoteMessage> = symbols.iter().map(|&symbol| unpack(symbol)).collect();
         let duration = track.iter().map(|message| u64::from(message.delta)).sum();
-        Score { ticks_per_beat: TICKS_PER_BEAT, tracks: vec![track], duration }
+        Score {
+            ticks_per_beat: TICKS_PER_BEAT,
+            tracks: vec![track],
+            duration,
+        }
     }
 
     fn text(&self, symbol: Symbol) -> String {
@@ -39,7 +43,10 @@ impl Encode for MidiMessage {
 
     fn parse(&self, text: &str) -> Result<Symbol> {
         let form = || format!("'{text}' is no note message: `note-on-60-0` would be one");
-        let (kind, rest) = match (text.strip_prefix("note-on-"), text.strip_prefix("note-off-")) {
+        let (kind, rest) = match (
+            text.strip_prefix("note-on-"),
+            text.strip_prefix("note-off-"),
+        ) {
             (Some(rest), _) => (NoteKind::On, rest),
             (_, Some(rest)) => (NoteKind::Off, rest),
             _ => anyhow::bail!(form()),
@@ -56,19 +63,32 @@ impl Encode for MidiMessage {
 
     fn single_note(&self, symbol: Symbol) -> Option<SingleNote> {
         let NoteMessage { kind, pitch, .. } = unpack(symbol);
-        Some(SingleNote { pitch, kind: Some(kind) })
+        Some(SingleNote {
+            pitch,
+            kind: Some(kind),
+        })
     }
 }
 
 /// Kind, pitch and delta from the high bits to the low, so that symbols sort in this order.
 fn pack(message: &NoteMessage) -> Symbol {
     let off = u64::from(message.kind == NoteKind::Off);
-    Symbol(u128::from(off << 39 | u64::from(message.pitch & 127) << 32 | u64::from(message.delta)))
+    Symbol(u128::from(
+        off << 39 | u64::from(message.pitch & 127) << 32 | u64::from(message.delta),
+    ))
 }
 
 fn unpack(Symbol(bits): Symbol) -> NoteMessage {
-    let kind = if bits >> 39 & 1 == 0 { NoteKind::On } else { NoteKind::Off };
-    NoteMessage { delta: bits as Ticks, kind, pitch: (bits >> 32) as u8 & 127 }
+    let kind = if bits >> 39 & 1 == 0 {
+        NoteKind::On
+    } else {
+        NoteKind::Off
+    };
+    NoteMessage {
+        delta: bits as Ticks,
+        kind,
+        pitch: (bits >> 32) as u8 & 127,
+    }
 }
 
 #[cfg(test)]
@@ -80,19 +100,53 @@ mod tests {
     #[test]
     fn writes_tracks_end_to_end() {
         let message = |delta, kind, pitch| NoteMessage { delta, kind, pitch };
-        let first = vec![message(0, NoteKind::On, 60), message(480, NoteKind::Off, 60)];
-        let second = vec![message(7, NoteKind::On, 127), message(Ticks::MAX, NoteKind::Off, 0)];
-        let score = Score { ticks_per_beat: 96, tracks: vec![first, vec![], second], duration: 1 };
+        let first = vec![
+            message(0, NoteKind::On, 60),
+            message(480, NoteKind::Off, 60),
+        ];
+        let second = vec![
+            message(7, NoteKind::On, 127),
+            message(Ticks::MAX, NoteKind::Off, 0),
+        ];
+        let score = Score {
+            ticks_per_beat: 96,
+            tracks: vec![first, vec![], second],
+            duration: 1,
+        };
         let symbols = MidiMessage.encode(&score, &mut stream(1, "unused"));
-        let texts: Vec<String> = symbols.iter().map(|&symbol| MidiMessage.text(symbol)).collect();
-        assert_eq!(texts, ["note-on-60-0", "note-off-60-480", "note-on-127-7", "note-off-0-4294967295"]);
+        let texts: Vec<String> = symbols
+            .iter()
+            .map(|&symbol| MidiMessage.text(symbol))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "note-on-60-0",
+                "note-off-60-480",
+                "note-on-127-7",
+                "note-off-0-4294967295"
+            ]
+        );
         assert_eq!(MidiMessage.decode(&symbols[..2]).duration, 480);
-        assert_eq!(MidiMessage.single_note(symbols[1]), Some(SingleNote { pitch: 60, kind: Some(NoteKind::Off) }));
+        assert_eq!(
+            MidiMessage.single_note(symbols[1]),
+            Some(SingleNote {
+                pitch: 60,
+                kind: Some(NoteKind::Off)
+            })
+        );
     }
 
     #[test]
     fn rejects_what_is_no_message() {
-        for text in ["", "note-on-60", "note-on-128-0", "note-on-60-x", "note-60-0", "note-on-60-4294967296"] {
+        for text in [
+            "",
+            "note-on-60",
+            "note-on-128-0",
+            "note-on-60-x",
+            "note-60-0",
+            "note-on-60-4294967296",
+        ] {
             assert!(MidiMessage.parse(text).is_err(), "{text}");
         }
     }

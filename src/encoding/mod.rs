@@ -96,7 +96,11 @@ impl EncodingConfig {
     /// The encoding, if its settings go together.
     pub fn build(&self) -> Result<Box<dyn Encode>> {
         let most = chord::MAX_STEPS_PER_BEAT;
-        ensure!((1..=most).contains(&self.steps_per_beat), "encoding.steps_per_beat is {}: from 1 to {most} would work", self.steps_per_beat);
+        ensure!(
+            (1..=most).contains(&self.steps_per_beat),
+            "encoding.steps_per_beat is {}: from 1 to {most} would work",
+            self.steps_per_beat
+        );
         let limit = match self.polyphony_limit {
             None => None,
             Some(limit) => {
@@ -115,7 +119,10 @@ impl EncodingConfig {
         let steps_per_beat = self.steps_per_beat;
         Ok(match self.kind {
             EncodingKind::MidiMessage => Box::new(MidiMessage),
-            EncodingKind::Chord => Box::new(Chord { steps_per_beat, limit }),
+            EncodingKind::Chord => Box::new(Chord {
+                steps_per_beat,
+                limit,
+            }),
             EncodingKind::MultiHot => Box::new(MultiHot { steps_per_beat }),
         })
     }
@@ -136,27 +143,44 @@ mod tests {
             polyphony_limit: Some(4),
             ..EncodingConfig::default()
         };
-        assert_eq!(from_yaml("kind: chord\npolyphony_limit: 4").unwrap(), expected);
+        assert_eq!(
+            from_yaml("kind: chord\npolyphony_limit: 4").unwrap(),
+            expected
+        );
         assert!(expected.build().is_ok());
         assert!(EncodingConfig::default().build().is_ok());
     }
 
     #[test]
     fn an_unknown_field_or_kind_is_named_with_its_line() {
-        let error = from_yaml("kind: chord\npolyphony: 4").unwrap_err().to_string();
-        assert!(error.contains("unknown field `polyphony`") && error.contains("line 2"), "{error}");
+        let error = from_yaml("kind: chord\npolyphony: 4")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("unknown field `polyphony`") && error.contains("line 2"),
+            "{error}"
+        );
         let error = from_yaml("seed: 1\nkind: chords").unwrap_err().to_string();
-        assert!(error.contains("unknown variant `chords`") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("unknown variant `chords`") && error.contains("line 2"),
+            "{error}"
+        );
     }
 
     #[test]
     fn refuses_settings_that_do_not_go_together() {
         let error = |yaml| from_yaml(yaml).unwrap().build().err().unwrap().to_string();
-        assert_eq!(error("polyphony_limit: 4"), "encoding.polyphony_limit is set: it works with kind chord alone");
+        assert_eq!(
+            error("polyphony_limit: 4"),
+            "encoding.polyphony_limit is set: it works with kind chord alone"
+        );
         assert_eq!(
             error("kind: chord\npolyphony_limit: 2"),
             "encoding.polyphony_keep is 3 with a polyphony_limit of 2: from 1 to the limit would work"
         );
-        assert_eq!(error("steps_per_beat: 0"), "encoding.steps_per_beat is 0: from 1 to 273 would work");
+        assert_eq!(
+            error("steps_per_beat: 0"),
+            "encoding.steps_per_beat is 0: from 1 to 273 would work"
+        );
     }
 }

@@ -27,7 +27,11 @@ pub struct MultiHot {
 
 impl Encode for MultiHot {
     fn encode(&self, score: &Score, _: &mut ChaCha8Rng) -> Vec<Symbol> {
-        score.chords(self.steps_per_beat).into_iter().map(|chord| Symbol(chord & PIANO)).collect()
+        score
+            .chords(self.steps_per_beat)
+            .into_iter()
+            .map(|chord| Symbol(chord & PIANO))
+            .collect()
     }
 
     fn decode(&self, symbols: &[Symbol]) -> Score {
@@ -40,7 +44,10 @@ impl Encode for MultiHot {
 
     fn parse(&self, text: &str) -> Result<Symbol> {
         let symbol = parse_chord(text)?;
-        ensure!(symbol.0 & !PIANO == 0, "'{text}': the pitches of a piano are from 21 to 108");
+        ensure!(
+            symbol.0 & !PIANO == 0,
+            "'{text}': the pitches of a piano are from 21 to 108"
+        );
         Ok(symbol)
     }
 
@@ -56,7 +63,10 @@ pub fn keys(symbol: Symbol) -> impl Iterator<Item = usize> {
 
 /// The symbol that holds these keys down; keys from 88 on do not exist and are passed over.
 pub fn from_keys(keys: impl IntoIterator<Item = usize>) -> Symbol {
-    let pitches = keys.into_iter().filter(|&key| key < KEYS).map(|key| key + usize::from(LOWEST_PITCH));
+    let pitches = keys
+        .into_iter()
+        .filter(|&key| key < KEYS)
+        .map(|key| key + usize::from(LOWEST_PITCH));
     Symbol(pitches.fold(0, |chord, pitch| chord | 1 << pitch))
 }
 
@@ -81,6 +91,9 @@ mod tests {
         let score = Score::from_chords(&[1 << 20 | 1 << 60, 1 << 109, 0], 120, 480);
         let symbols = multi_hot.encode(&score, &mut stream(1, "unused"));
         assert_eq!(symbols, [Symbol(1 << 60), Symbol(0), Symbol(0)]);
-        assert_eq!(multi_hot.encode(&multi_hot.decode(&symbols), &mut stream(1, "unused")), symbols);
+        assert_eq!(
+            multi_hot.encode(&multi_hot.decode(&symbols), &mut stream(1, "unused")),
+            symbols
+        );
     }
 }

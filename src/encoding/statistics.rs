@@ -140,7 +140,11 @@ impl Music {
 
 /// The figures of a dataset, or of one split of it.
 pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
-    let splits = || Split::ALL.into_iter().filter(move |split| only.is_none_or(|only| only == *split));
+    let splits = || {
+        Split::ALL
+            .into_iter()
+            .filter(move |split| only.is_none_or(|only| only == *split))
+    };
     let mut counts = vec![[0u64; 3]; dataset.symbols()];
     let mut growth = Vec::new();
     let (mut tokens, mut unique_tokens, mut next_point) = (0, 0, 1);
@@ -155,7 +159,10 @@ pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
                 unique_tokens += usize::from(splits().all(|split| counts[split as usize] == 0));
                 tokens += 1;
                 if tokens == next_point {
-                    growth.push(VocabularyGrowth { tokens, unique_tokens });
+                    growth.push(VocabularyGrowth {
+                        tokens,
+                        unique_tokens,
+                    });
                     next_point = next_log_spaced(tokens);
                 }
             }
@@ -163,7 +170,10 @@ pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
         }
     }
     if growth.last().is_none_or(|last| last.tokens != tokens) && tokens > 0 {
-        growth.push(VocabularyGrowth { tokens, unique_tokens });
+        growth.push(VocabularyGrowth {
+            tokens,
+            unique_tokens,
+        });
     }
     let of_split = |split: Split| {
         let of_split = || counts.iter().filter(|counts| counts[split as usize] > 0);
@@ -185,7 +195,11 @@ pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
         pieces: by_split.iter().map(|it| it.pieces).sum(),
         tokens,
         unique_tokens,
-        rank_frequency: rank_frequency(counts.iter().map(|counts| splits().map(|split| counts[split as usize]).sum())),
+        rank_frequency: rank_frequency(
+            counts
+                .iter()
+                .map(|counts| splits().map(|split| counts[split as usize]).sum()),
+        ),
         splits: by_split,
         vocabulary_growth: growth,
         music,
@@ -198,10 +212,17 @@ fn rank_frequency(counts: impl Iterator<Item = u64>) -> Vec<RankFrequency> {
     let mut points = Vec::new();
     let mut rank = 1;
     while rank <= counts.len() {
-        points.push(RankFrequency { rank, count: counts[rank - 1] });
+        points.push(RankFrequency {
+            rank,
+            count: counts[rank - 1],
+        });
         let next = next_log_spaced(rank as u64) as usize;
         // The last rank is always a point.
-        rank = if rank < counts.len() { next.min(counts.len()) } else { next };
+        rank = if rank < counts.len() {
+            next.min(counts.len())
+        } else {
+            next
+        };
     }
     points
 }
@@ -223,14 +244,31 @@ mod tests {
         for from in [VocabularySource::Train, VocabularySource::Corpus] {
             let all = statistics(&small(from, 1), None);
             assert_eq!((all.pieces, all.tokens, all.unique_tokens), (4, 8, 4));
-            let growth: Vec<_> = all.vocabulary_growth.iter().map(|it| it.unique_tokens).collect();
+            let growth: Vec<_> = all
+                .vocabulary_growth
+                .iter()
+                .map(|it| it.unique_tokens)
+                .collect();
             assert_eq!(growth, [1, 2, 2, 3, 4, 4, 4, 4]);
-            let ranks: Vec<_> = all.rank_frequency.iter().map(|it| (it.rank, it.count)).collect();
+            let ranks: Vec<_> = all
+                .rank_frequency
+                .iter()
+                .map(|it| (it.rank, it.count))
+                .collect();
             assert_eq!(ranks, [(1, 4), (2, 2), (3, 1), (4, 1)]);
-            let test = SplitStatistics { split: Split::Test, pieces: 1, tokens: 3, unique_tokens: 2, unseen_tokens: 2 };
+            let test = SplitStatistics {
+                split: Split::Test,
+                pieces: 1,
+                tokens: 3,
+                unique_tokens: 2,
+                unseen_tokens: 2,
+            };
             assert_eq!(all.splits[2], test);
             let only_test = statistics(&small(from, 1), Some(Split::Test));
-            assert_eq!((only_test.pieces, only_test.tokens, only_test.unique_tokens), (1, 3, 2));
+            assert_eq!(
+                (only_test.pieces, only_test.tokens, only_test.unique_tokens),
+                (1, 3, 2)
+            );
             assert_eq!(only_test.splits, [test]);
             assert_eq!(only_test.music.polyphony[..3], [0, 3, 0]);
         }
@@ -247,21 +285,42 @@ mod tests {
     fn points_are_spaced_by_the_logarithm_and_end_with_the_last() {
         let points = rank_frequency((1..=100_000).rev());
         assert!(points.len() < 120, "{} points", points.len());
-        assert_eq!(points.last(), Some(&RankFrequency { rank: 100_000, count: 1 }));
+        assert_eq!(
+            points.last(),
+            Some(&RankFrequency {
+                rank: 100_000,
+                count: 1
+            })
+        );
     }
 
     #[test]
     fn music_counts_notes_by_pitch_duration_and_what_sounds_together() {
         let message = |delta, kind, pitch| NoteMessage { delta, kind, pitch };
         let (on, off) = (NoteKind::On, NoteKind::Off);
-        let track = vec![message(0, on, 60), message(0, on, 64), message(480, off, 60), message(480, off, 64)];
-        let score = Score { ticks_per_beat: 480, tracks: vec![track], duration: 1440 };
+        let track = vec![
+            message(0, on, 60),
+            message(0, on, 64),
+            message(480, off, 60),
+            message(480, off, 64),
+        ];
+        let score = Score {
+            ticks_per_beat: 480,
+            tracks: vec![track],
+            duration: 1440,
+        };
         let mut music = Music::default();
         music.add(&score, 1);
         music.merge(&music.clone());
-        assert_eq!((music.notes, music.pitches[60], music.pitches[64]), (4, 2, 2));
+        assert_eq!(
+            (music.notes, music.pitches[60], music.pitches[64]),
+            (4, 2, 2)
+        );
         assert_eq!(music.polyphony[..4], [2, 2, 2, 0]);
-        let durations: Vec<_> = (0..49).filter(|&bin| music.durations[bin] > 0).map(duration_of_bin).collect();
+        let durations: Vec<_> = (0..49)
+            .filter(|&bin| music.durations[bin] > 0)
+            .map(duration_of_bin)
+            .collect();
         assert_eq!(durations, [1.0, 2.0]);
         assert_eq!((bin_of_duration(0.0), bin_of_duration(1e9)), (0, 48));
     }

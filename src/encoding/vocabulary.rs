@@ -42,9 +42,17 @@ impl Vocabulary {
 
     /// Numbers these symbols as they come.
     pub(super) fn in_order(counts: Vec<(Symbol, u64)>) -> Vocabulary {
-        let ids = counts.iter().zip(0..).map(|(&(symbol, _), id)| (symbol, id)).collect();
+        let ids = counts
+            .iter()
+            .zip(0..)
+            .map(|(&(symbol, _), id)| (symbol, id))
+            .collect();
         let (symbols, counts) = counts.into_iter().unzip();
-        Vocabulary { symbols, counts, ids }
+        Vocabulary {
+            symbols,
+            counts,
+            ids,
+        }
     }
 
     /// How many symbols there are; ids from here on are unknown ones.
@@ -74,29 +82,43 @@ impl Vocabulary {
 
     /// The symbols with their counts, by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Symbol, u64)> + '_ {
-        self.symbols.iter().copied().zip(self.counts.iter().copied())
+        self.symbols
+            .iter()
+            .copied()
+            .zip(self.counts.iter().copied())
     }
 
     /// One line a symbol, in the order of ids: its text, a tab, its count.
     pub fn to_text(&self, encoding: &dyn Encode) -> String {
-        self.iter().map(|(symbol, count)| format!("{}\t{count}\n", encoding.text(symbol))).collect()
+        self.iter()
+            .map(|(symbol, count)| format!("{}\t{count}\n", encoding.text(symbol)))
+            .collect()
     }
 
     /// Reads what [`Vocabulary::to_text`] wrote; the ids are the lines' order.
     pub fn from_text(text: &str, encoding: &dyn Encode) -> Result<Vocabulary> {
         let read = |line: &str| -> Result<(Symbol, u64)> {
-            let (symbol, count) = line.split_once('\t').context("a token, a tab and its count are expected")?;
-            let count = count.parse().with_context(|| format!("'{count}' is no count"))?;
+            let (symbol, count) = line
+                .split_once('\t')
+                .context("a token, a tab and its count are expected")?;
+            let count = count
+                .parse()
+                .with_context(|| format!("'{count}' is no count"))?;
             Ok((encoding.parse(symbol)?, count))
         };
         let counts = text
             .lines()
             .enumerate()
-            .map(|(number, line)| read(line).with_context(|| format!("vocabulary line {}", number + 1)))
+            .map(|(number, line)| {
+                read(line).with_context(|| format!("vocabulary line {}", number + 1))
+            })
             .collect::<Result<Vec<_>>>()?;
         let lines = counts.len();
         let vocabulary = Vocabulary::in_order(counts);
-        ensure!(vocabulary.ids.len() == lines, "a token occurs twice in the vocabulary");
+        ensure!(
+            vocabulary.ids.len() == lines,
+            "a token occurs twice in the vocabulary"
+        );
         Ok(vocabulary)
     }
 }
@@ -106,23 +128,46 @@ mod tests {
     use super::*;
     use crate::encoding::chord::Chord;
 
-    const CHORD: Chord = Chord { steps_per_beat: 4, limit: None };
+    const CHORD: Chord = Chord {
+        steps_per_beat: 4,
+        limit: None,
+    };
 
     #[test]
     fn ids_go_by_falling_count_then_by_symbol() {
-        let vocabulary = Vocabulary::from_counts(vec![(Symbol(8), 1), (Symbol(2), 1), (Symbol(4), 7)]);
+        let vocabulary =
+            Vocabulary::from_counts(vec![(Symbol(8), 1), (Symbol(2), 1), (Symbol(4), 7)]);
         assert_eq!(vocabulary.to_text(&CHORD), "2\t7\n1\t1\n3\t1\n");
         assert_eq!(vocabulary.id(Symbol(4)), Some(0));
-        assert_eq!((vocabulary.symbol(2), vocabulary.count(0)), (Some(Symbol(8)), 7));
-        assert_eq!((vocabulary.id(Symbol(16)), vocabulary.symbol(3), vocabulary.count(3)), (None, None, 0));
+        assert_eq!(
+            (vocabulary.symbol(2), vocabulary.count(0)),
+            (Some(Symbol(8)), 7)
+        );
+        assert_eq!(
+            (
+                vocabulary.id(Symbol(16)),
+                vocabulary.symbol(3),
+                vocabulary.count(3)
+            ),
+            (None, None, 0)
+        );
     }
 
     #[test]
     fn a_written_vocabulary_reads_back_as_the_same() {
         let vocabulary = Vocabulary::from_counts(vec![(Symbol(0), 5), (Symbol(6), 9)]);
-        assert_eq!(Vocabulary::from_text(&vocabulary.to_text(&CHORD), &CHORD).unwrap(), vocabulary);
+        assert_eq!(
+            Vocabulary::from_text(&vocabulary.to_text(&CHORD), &CHORD).unwrap(),
+            vocabulary
+        );
         let error = |text| format!("{:#}", Vocabulary::from_text(text, &CHORD).unwrap_err());
-        assert_eq!(error("rest\t5\n60"), "vocabulary line 2: a token, a tab and its count are expected");
-        assert_eq!(error("60\t5\n60\t5"), "a token occurs twice in the vocabulary");
+        assert_eq!(
+            error("rest\t5\n60"),
+            "vocabulary line 2: a token, a tab and its count are expected"
+        );
+        assert_eq!(
+            error("60\t5\n60\t5"),
+            "a token occurs twice in the vocabulary"
+        );
     }
 }

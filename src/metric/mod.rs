@@ -2,7 +2,12 @@
 //!
 //! Flow: model → training → **metric** → run. Values are plain numbers here; nothing in this room reads or writes.
 
+pub mod baseline;
+pub mod embedding;
 pub mod likelihood;
+pub mod music;
+pub mod projection;
+pub mod unknown;
 
 /// Everything that a reader of a metric's value must know, apart from the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,6 +120,7 @@ pub const METRICS: &[Metric] = &[
         Direction::LowerIsBetter,
     ),
     determined("frame_accuracy", "", Direction::HigherIsBetter),
+    determined("unknown_share", "", Direction::Neutral),
     determined("batch_loss", "nats per token", Direction::LowerIsBetter),
     determined("learning_rate", "", Direction::Neutral),
     // A norm adds up what rounding moved in every parameter, and is steep where the loss is.
@@ -128,6 +134,7 @@ pub const METRICS: &[Metric] = &[
         Direction::HigherIsBetter,
     ),
     clocked("seconds", "s", Direction::LowerIsBetter),
+    clocked("evaluation_seconds", "s", Direction::LowerIsBetter),
     clocked("memory", "MiB", Direction::LowerIsBetter),
 ];
 
@@ -176,10 +183,3 @@ mod tests {
         assert!(!Tolerance::relative(0.1).covers(f64::NAN, 1.0));
     }
 }
-//! What we measure.
-
-pub mod baseline;
-pub mod embedding;
-pub mod music;
-pub mod projection;
-pub mod unknown;

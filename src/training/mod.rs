@@ -238,8 +238,8 @@ impl<'a, D: Backend> Trainer<'a, D> {
         let windows_done = (step - 1) % self.windows() + 1;
         log_loss(run, step, epoch, Split::Train, self.position.epoch_loss / windows_done as f64, &self.data.train);
         run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
-        if let Some(bytes) = peak_memory() {
-            run.log_timing(step, epoch, "peak_memory_bytes", bytes as f64);
+        if let Some(mebibytes) = peak_memory() {
+            run.log_timing(step, epoch, "memory", mebibytes);
         }
         let due = epoch % self.evaluation.every == 0 || step == self.steps();
         if !due || self.data.valid.is_empty() {
@@ -375,9 +375,9 @@ pub fn host_arrays(arrays: &[NamedArray]) -> Result<Vec<Array>> {
     arrays.iter().map(array).collect()
 }
 
-/// The most memory that this process ever held, in bytes, where the system says it.
-fn peak_memory() -> Option<u64> {
+/// The most memory that this process ever held, in MiB, where the system says it.
+fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
+    line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kibibytes| kibibytes / 1024.0)
 }

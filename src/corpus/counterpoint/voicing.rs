@@ -12,7 +12,7 @@ pub type Voicing = [i32; 4];
 /// What each voice can sing, soprano first.
 pub const RANGES: [RangeInclusive<i32>; 4] = [60..=79, 53..=74, 48..=67, 40..=62];
 
-/// A price that no allowed progression reaches.
+/// The price of a voicing that no allowed progression leads to; none of those costs as much.
 const FORBIDDEN: i32 = 1_000_000;
 
 /// Voicings of one chord that are weighed; the cheapest are kept.
@@ -35,17 +35,25 @@ pub fn voice(slots: &[Slot], rng: &mut impl Rng) -> Option<Vec<Voicing>> {
         states.truncate(BREADTH);
         if let Some(before) = columns.last() {
             let chord = slots[index - 1].chord;
+            let mut cheapest = (0..before.len()).collect::<Vec<_>>();
+            cheapest.retain(|index| before[*index].price < FORBIDDEN);
+            cheapest.sort_by_key(|index| before[*index].price);
             for state in &mut states {
-                let price = |from: &State| {
-                    from.price + motion(chord, &from.voicing, slot.chord, &state.voicing)
-                };
-                let (from, best) = before
-                    .iter()
-                    .map(price)
-                    .enumerate()
-                    .min_by_key(|(_, price)| *price)?;
-                state.from = from;
-                state.price = FORBIDDEN.min(state.price + best);
+                let mut best = (i32::MAX, 0);
+                for index in &cheapest {
+                    let from = &before[*index];
+                    // Motion costs something or nothing, never less, so that none of the rest is cheaper.
+                    if from.price > best.0 {
+                        break;
+                    }
+                    let price =
+                        from.price + motion(chord, &from.voicing, slot.chord, &state.voicing);
+                    if (price, *index) < best && !parallel(&from.voicing, &state.voicing) {
+                        best = (price, *index);
+                    }
+                }
+                state.from = best.1;
+                state.price = FORBIDDEN.min(best.0.saturating_add(state.price));
             }
         }
         columns.push(states);
@@ -164,9 +172,6 @@ fn doubling(chord: Chord, tones: [usize; 4]) -> Option<i32> {
 
 /// The price of going from one voicing to the next.
 fn motion(chord: Chord, from: &Voicing, to_chord: Chord, to: &Voicing) -> i32 {
-    if parallel(from, to) {
-        return FORBIDDEN;
-    }
     let steps: [i32; 4] = std::array::from_fn(|voice| to[voice] - from[voice]);
     let mut price = melody(steps[0]) + inner(steps[1]) + inner(steps[2]) + bass(steps[3]);
     for voice in 0..4 {
@@ -235,7 +240,7 @@ fn tendency(from: Chord, to: Chord, pitch: i32, step: i32, outer: bool) -> i32 {
             price += if outer { 40 } else { 15 };
         }
     }
-    if from.seventh && from.tones().get(3) == Some(&class) && !matches!(step, -2..=0) {
+    if from.seventh && !matches!(step, -2..=0) && from.tones().get(3) == Some(&class) {
         price += 50;
     }
     price

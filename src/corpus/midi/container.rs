@@ -182,13 +182,23 @@ fn walk_tracks(file: &[u8], header: &Header, repairs: &mut Repairs) -> Vec<Track
     let wanted = usize::from(header.tracks).min(MAX_TRACKS);
     let mut tracks = Vec::with_capacity(wanted.min(64));
     let mut at = header.end;
+    let mut walked = 0;
     while tracks.len() < wanted && at < file.len() {
+        // Chunks that all claim the rest of the file would otherwise take the square of its length.
+        if walked > 16 * file.len() {
+            repairs.damage(
+                at,
+                "track chunks reach over each other again and again: the rest is left out",
+            );
+            break;
+        }
         if file
             .get(at..at + 8)
             .is_some_and(|chunk| chunk.starts_with(b"MTrk"))
         {
             let declared = at + 8..chunk_end(file, at);
             let track = walk(file, declared.clone(), ticks_per_beat, repairs);
+            walked += track.walked;
             at = end_of_track_chunk(file, &track, declared.end, repairs);
             tracks.push(track);
         } else if is_chunk(file, at) && !file[at..].starts_with(b"MThd") {
@@ -235,26 +245,22 @@ fn end_of_track_chunk(
     declared_end: usize,
     repairs: &mut Repairs,
 ) -> usize {
-    let end = track.range.end;
-    if !track.ended && declared_end > file.len() {
-        return file.len();
+    if !track.ended {
+        return track.limit;
     }
+    let end = track.range.end;
     if end >= declared_end || declared_end > file.len() {
         return end;
     }
     let next_is_here = file[end..].starts_with(b"MTrk");
     if next_is_here || !is_chunk(file, declared_end) {
-        if track.ended {
-            repairs.note(
-                end,
-                "the length of a track is wrong: it ends with its end-of-track event",
-            );
-        }
+        repairs.note(
+            end,
+            "the length of a track is wrong: it ends with its end-of-track event",
+        );
         return end;
     }
-    if track.ended {
-        repairs.note(end, "bytes after the end of a track: left out");
-    }
+    repairs.note(end, "bytes after the end of a track: left out");
     declared_end
 }
 

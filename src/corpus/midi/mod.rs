@@ -1,7 +1,7 @@
 //! Standard MIDI Files ⇄ scores.
 //!
 //! midly parses. Its lenient mode drops without a word what it does not understand, so a scan of our own goes over the bytes first
-//! ([`container`] finds header and tracks, [`track`] walks a track's events) and states whatever is irregular. A regular file goes to
+//! (`container` finds header and tracks, `track` walks a track's events) and states whatever is irregular. A regular file goes to
 //! midly as it stands; of any other, midly gets the repaired bytes.
 //!
 //! Kept are note messages alone; the times of all others are added on. Formats 0, 1 and 2 are read alike: the tracks in file order. With
@@ -24,7 +24,7 @@ use crate::corpus::score::{NoteKind, NoteMessage, Score, Ticks};
 use repair::{LineEnds, Repairs};
 
 /// The largest file that is read, in bytes; no piece of music comes near it.
-pub const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 32 << 20;
 
 /// The most tracks that are read of one file; any further are left out, and that is stated.
 pub const MAX_TRACKS: usize = 1024;

@@ -489,12 +489,16 @@ proptest! {
     }
 }
 
+/// The folder with copies of the corpora.
+fn mirror() -> PathBuf {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
+    std::env::var_os("HARNESS_MIRROR").map_or(beside, PathBuf::from)
+}
+
 /// The members of an archive of the local mirror, by name; `None`, said aloud, where there is no mirror.
 fn archive(path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
-    let mirror = std::env::var_os("HARNESS_MIRROR").map_or(beside, PathBuf::from);
-    let Ok(archive) = std::fs::File::open(mirror.join(path)) else {
-        eprintln!("skipped: there is no {path} in {}", mirror.display());
+    let Ok(archive) = std::fs::File::open(mirror().join(path)) else {
+        eprintln!("skipped: there is no {path} in {}", mirror().display());
         return None;
     };
     let mut members = BTreeMap::new();
@@ -515,7 +519,7 @@ fn archive(path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
 
 /// Pieces, note messages and distinct note messages of an archive, all of whose files must be readable.
 fn counts(members: &BTreeMap<String, Vec<u8>>) -> (usize, usize, usize) {
-    let mut unique = HashSet::new();
+    let mut unique = rustc_hash::FxHashSet::default();
     let mut messages = 0;
     for (name, bytes) in members {
         let reading = read(bytes);
@@ -528,6 +532,16 @@ fn counts(members: &BTreeMap<String, Vec<u8>>) -> (usize, usize, usize) {
     (members.len(), messages, unique.len())
 }
 
+/// Each `MTrk` claims all the file, and none of them ends.
+#[test]
+fn chunks_that_reach_over_each_other_take_no_forever() {
+    let notes = [b"\0\x90\x3C\x40".to_vec(), b"\0\x3C\x40".repeat(10_000)].concat();
+    let chunks = [b"MTrk\x7F\0\0\0", &notes[..]].concat().repeat(500);
+    let reading = read(&[header(1, 500, 96), chunks].concat());
+    let last = &reading.remarks.last().unwrap().what;
+    assert!(reading.score.unwrap().tracks.len() > 10, "{last}");
+}
+
 #[test]
 fn counts_of_real_corpora_are_those_of_mido() {
     for (path, expected) in [
@@ -535,11 +549,33 @@ fn counts_of_real_corpora_are_those_of_mido() {
         ("bach/chorales.tar.gz", (494, 481_966, 2_868)),
         ("classical/piano-midi-de.tar.gz", (337, 1_588_826, 18_163)),
         ("classical/asap-scores.tar.gz", (235, 1_363_214, 14_771)),
+        (
+            "classical/classical-mixed.tar.gz",
+            (4_479, 26_239_491, 169_672),
+        ),
     ] {
         if let Some(members) = archive(path) {
             assert_eq!(counts(&members), expected, "{path}");
         }
     }
+}
+
+#[test]
+fn the_bach_stand_in_has_the_known_counts() {
+    let (Some(mut members), Some(chorales)) = (
+        archive("bach/jsbach-net.tar.gz"),
+        archive("bach/chorales.tar.gz"),
+    ) else {
+        return;
+    };
+    members.extend(chorales);
+    let list = std::fs::read_to_string(mirror().join("bach/bach-417.txt")).unwrap();
+    let listed: HashSet<&str> = list
+        .lines()
+        .map(|line| line.rsplit(':').next().unwrap().trim())
+        .collect();
+    members.retain(|name, _| listed.contains(name.as_str()));
+    assert_eq!(counts(&members), (417, 1_696_499, 35_060));
 }
 
 /// Files of the malformed archive that begin with a header: note-ons read, and what must have been repaired.

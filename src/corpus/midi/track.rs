@@ -32,6 +32,10 @@ pub struct Track {
     pub count: Count,
     /// Whether it ends with an end-of-track event.
     pub ended: bool,
+    /// Up to where its bytes were taken for its own, whether or not they were events.
+    pub limit: usize,
+    /// How many bytes were walked to find out.
+    pub walked: usize,
 }
 
 /// `replace` in the file becomes `with`.
@@ -74,13 +78,15 @@ pub fn walk(
     ticks_per_beat: u16,
     repairs: &mut Repairs,
 ) -> Track {
-    let walk_to = |end: usize| {
+    let mut walked = 0;
+    let mut walk_to = |end: usize| {
         let mut walk = Walk {
             file: &file[..end],
             track: Track::default(),
             repairs: Repairs::default(),
         };
         walk.events(declared.start, MAX_BEATS * u64::from(ticks_per_beat));
+        walked += walk.track.range.len();
         (walk.track, walk.repairs)
     };
     let end = declared.end.min(file.len());
@@ -112,7 +118,7 @@ pub fn walk(
         _ => {}
     }
     repairs.append(found);
-    track
+    Track { walked, ..track }
 }
 
 /// Whether a chunk, or the end of the file, is at `at`: four printable characters and a length that fits, or `MTrk`.
@@ -191,6 +197,7 @@ impl Walk<'_> {
             }
         }
         self.track.range = start..at;
+        self.track.limit = self.file.len();
     }
 
     /// Walks one event at `at`: where the next one begins, and the ticks before this one.

@@ -1,0 +1,154 @@
+//! The binary as a user runs it, on the built-in corpus, in a folder of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A model and corpus so small that a run takes seconds, with enough steps to be interrupted in.
+const EXPERIMENT: &str = "\
+title: A small run
+corpus: counterpoint
+split: {kind: hash, valid: 0.1, test: 0.1}
+vocabulary: {from: corpus}
+model: {embedding: 16, hidden: 16}
+training: {epochs: 2, batch_size: 20, sequence_length: 40, learning_rate: 0.01, checkpoint_every: 10, log_every: 5}
+analysis: {iterations: 50, seeds: [1], permutations: 99}
+samples: {count: 1, length: 60}
+";
+
+fn harness(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("HARNESS_MIRROR")
+        .env_remove("HARNESS_DATA")
+        .output()
+        .expect("the binary starts")
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs a command that must succeed, and returns its standard output.
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = harness(folder, arguments);
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "harness {arguments:?}: {}\n{out}\n{err}", output.status);
+    out
+}
+
+fn folder_with_experiment() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.yaml"), EXPERIMENT).unwrap();
+    folder
+}
+
+fn run_folder(folder: &Path, printed: &str) -> PathBuf {
+    folder.join(printed.lines().last().expect("a run prints its folder").trim())
+}
+
+#[test]
+fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
+    let folder = folder_with_experiment();
+    let folder = folder.path();
+    let first = run_folder(folder, &succeed(folder, &["run", "small.yaml"]));
+    for file in [
+        "experiment.yaml", "record.json", "metrics.parquet", "timings.parquet", "evaluation.parquet",
+        "corpus_statistics.parquet", "embeddings.parquet", "tsne.parquet", "statistics.json", "samples/sample-1.mid",
+        "report.html", "final.safetensors", "vocabulary.tsv", "log",
+    ] {
+        assert!(first.join(file).is_file(), "{file} is missing");
+    }
+    let statistics: serde_json::Value =
+        serde_json::from_slice(&fs::read(first.join("statistics.json")).unwrap()).unwrap();
+    assert_eq!(statistics["corpus"]["pieces"], 120);
+    assert_eq!(statistics["training"]["epochs"], 2);
+
+    let second = run_folder(folder, &succeed(folder, &["run", "small.yaml", "--threads", "1"]));
+    let bytes = |run: &Path, file: &str| fs::read(run.join(file)).unwrap();
+    for file in ["metrics.parquet", "final.safetensors", "evaluation.parquet", "samples/sample-1.mid", "statistics.json"] {
+        assert_eq!(bytes(&first, file), bytes(&second, file), "{file} depends on the number of threads");
+    }
+    assert!(succeed(folder, &["reproduce", "small@2"]).contains("identical"));
+
+    let listed = succeed(folder, &["list", "--json"]);
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(succeed(folder, &["show", "latest"]).contains("finished"));
+    succeed(folder, &["verify", "latest"]);
+
+    succeed(folder, &["run", "small.yaml", "-S", "training.learning_rate=0.0001"]);
+    let difference = succeed(folder, &["diff", "small@2", "small@1"]);
+    assert!(difference.contains("training.learning_rate"), "{difference}");
+    assert!(difference.contains("regressed"), "{difference}");
+    let gate = harness(folder, &["diff", "small@2", "small@1", "--fail-on", "regression"]);
+    assert_eq!(gate.status.code(), Some(1));
+
+    succeed(folder, &["generate", "small@2", "--seed", "7", "-o", "a.mid"]);
+    succeed(folder, &["generate", "small@2", "--seed", "7", "-o", "b.mid"]);
+    succeed(folder, &["generate", "small@2", "--seed", "8", "--primer", "a.mid", "-o", "c.mid"]);
+    assert_eq!(fs::read(folder.join("a.mid")).unwrap(), fs::read(folder.join("b.mid")).unwrap());
+    assert_ne!(fs::read(folder.join("a.mid")).unwrap(), fs::read(folder.join("c.mid")).unwrap());
+
+    succeed(folder, &["report"]);
+    assert!(folder.join("reports/index.html").is_file());
+    assert!(folder.join("reports/small/index.html").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_is_resumed_to_the_same_bits() {
+    use std::time::{Duration, Instant};
+
+    let folder = folder_with_experiment();
+    let folder = folder.path();
+    let undisturbed = run_folder(folder, &succeed(folder, &["run", "small.yaml"]));
+    for milliseconds in [40, 150, 400] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["run", "small.yaml"])
+            .current_dir(folder)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(milliseconds) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let resumed = harness(folder, &["resume", "latest", "--threads", "1"]);
+        let (out, err) = text(&resumed);
+        assert!(resumed.status.success(), "{out}\n{err}");
+        if out.trim().is_empty() {
+            continue; // It was finished, or killed before it had a folder.
+        }
+        let resumed = run_folder(folder, &out);
+        for file in ["metrics.parquet", "final.safetensors", "statistics.json"] {
+            let same = fs::read(undisturbed.join(file)).unwrap() == fs::read(resumed.join(file)).unwrap();
+            assert!(same, "{file} differs after a kill at {milliseconds} ms");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_exit_code() {
+    let folder = folder_with_experiment();
+    let folder = folder.path();
+    let fails = |arguments: &[&str], code: i32, says: &str| {
+        let output = harness(folder, arguments);
+        let (_, err) = text(&output);
+        assert_eq!(output.status.code(), Some(code), "harness {arguments:?}: {err}");
+        assert!(err.contains(says), "harness {arguments:?}: {err}");
+    };
+    fs::write(folder.join("misspelt.yaml"), EXPERIMENT.replace("batch_size", "batchsize")).unwrap();
+    fails(&["run", "misspelt.yaml"], 2, "did you mean `batch_size`?");
+    fails(&["run", "misspelt.yaml"], 2, "line 6");
+    assert!(!folder.join("runs").exists(), "nothing is made before the experiment is checked");
+    fails(&["run", "absent.yaml"], 2, "absent.yaml");
+    fails(&["run", "small.yaml", "-S", "training.epoch=1"], 2, "did you mean `epochs`?");
+    fails(&["run", "small.yaml", "--device", "cuda"], 2, "--features cuda");
+    fails(&["show", "latest"], 2, "latest");
+    fails(&["run", "small.yaml", "-S", "corpus=mues"], 2, "did you mean 'muse'?");
+}
