@@ -239,12 +239,23 @@ impl RunRecord {
         let beside = if has_density { "nll_per_step" } else { "loss" };
         let names: &[(&str, &str)] = match split {
             "train" if metric == "loss" => &[("unigram entropy", "unigram.train_entropy")],
-            "valid" if metric == beside => &[("unigram", "unigram.valid"), ("first-order Markov", "markov.valid")],
-            "test" if metric == beside => &[("unigram", "unigram.test"), ("first-order Markov", "markov.test")],
+            "valid" if metric == beside => &[
+                ("unigram", "unigram.valid"),
+                ("first-order Markov", "markov.valid"),
+            ],
+            "test" if metric == beside => &[
+                ("unigram", "unigram.test"),
+                ("first-order Markov", "markov.test"),
+            ],
             _ => &[],
         };
-        let Some(baselines) = self.statistics.get("baseline") else { return Vec::new() };
-        names.iter().filter_map(|(name, path)| Some((*name, at_path(baselines, path)?.as_f64()?))).collect()
+        let Some(baselines) = self.statistics.get("baseline") else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .filter_map(|(name, path)| Some((*name, at_path(baselines, path)?.as_f64()?)))
+            .collect()
     }
 
     /// The maps' statistics by name, in the order in which they were measured.
