@@ -4,6 +4,8 @@
 //! every lane, so that lane `b` of one window goes on where lane `b` of the window before it stopped: the state of the recurrent
 //! network can be carried. Targets are the inputs one step later.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 
 /// The input that stands for "nothing yet": its embedding is the zero vector. It is never a target.
@@ -45,6 +47,25 @@ impl Symbols {
         match self {
             Self::Tokens(_) => &[],
             Self::Keys(keys) => keys,
+        }
+    }
+
+    /// The steps in `range`.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        self.pick(range)
+    }
+
+    /// Puts the steps of `more` after these.
+    ///
+    /// # Panics
+    /// When one holds tokens and the other keys.
+    pub fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Tokens(tokens), Self::Tokens(more)) => tokens.extend(more),
+            (Self::Keys(keys), Self::Keys(more)) => keys.extend(more),
+            (Self::Tokens(_), Self::Keys(_)) | (Self::Keys(_), Self::Tokens(_)) => {
+                panic!("tokens and keys do not mix")
+            }
         }
     }
 

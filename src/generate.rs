@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{NO_TOKEN, Symbols};
 use crate::model::backend::Backend;
-use crate::model::sampling::{Sampling, sample_keys, sample_token};
+use crate::model::sampling::Sampling;
 use crate::model::{ModelKind, Network};
 
 /// The music that a run generates when it is trained.
@@ -28,19 +28,32 @@ pub struct SamplesConfig {
 impl Default for SamplesConfig {
     fn default() -> Self {
         // 400 messages or steps are between half a minute and two minutes of music.
-        Self { count: 3, length: 400, temperature: 1.0, top_k: None, seed: 1 }
+        Self {
+            count: 3,
+            length: 400,
+            temperature: 1.0,
+            top_k: None,
+            seed: 1,
+        }
     }
 }
 
 impl SamplesConfig {
     /// What `--smoke` makes of it.
     pub fn smoke(self) -> Self {
-        Self { count: self.count.min(1), length: self.length.min(50), ..self }
+        Self {
+            count: self.count.min(1),
+            length: self.length.min(50),
+            ..self
+        }
     }
 
     /// How each symbol is drawn.
     pub fn sampling(&self) -> Sampling {
-        Sampling { temperature: self.temperature, top_k: self.top_k }
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+        }
     }
 
     /// Checks each value.
@@ -49,8 +62,14 @@ impl SamplesConfig {
     /// Names the setting and its range.
     pub fn validate(&self) -> Result<()> {
         ensure!(self.length > 0, "samples.length must be at least 1");
-        ensure!(self.temperature.is_finite() && self.temperature >= 0.0, "samples.temperature must be a number of at least 0");
-        ensure!(self.top_k != Some(0), "samples.top_k must be at least 1, or null");
+        ensure!(
+            self.temperature.is_finite() && self.temperature >= 0.0,
+            "samples.temperature must be a number of at least 0"
+        );
+        ensure!(
+            self.top_k != Some(0),
+            "samples.top_k must be at least 1, or null"
+        );
         Ok(())
     }
 }
@@ -68,34 +87,20 @@ pub fn generate<D: Backend>(
     sampling: Sampling,
     rng: &mut ChaCha8Rng,
 ) -> Result<Symbols> {
-    let mut state = network.zero_state(1);
-    let mut logits = Vec::new();
-    match network.config().kind {
-        ModelKind::Token => {
-            let mut read = |token: u32, logits: &mut Vec<f32>| network.step(&Symbols::Tokens(vec![token]), &mut state, logits);
-            read(NO_TOKEN, &mut logits)?;
-            for &token in primer.tokens() {
-                read(token, &mut logits)?;
-            }
-            let mut drawn = Vec::with_capacity(length);
-            for _ in 0..length {
-                drawn.push(sample_token(&mut logits, sampling, rng));
-                read(drawn[drawn.len() - 1], &mut logits)?;
-            }
-            Ok(Symbols::Tokens(drawn))
-        }
-        ModelKind::Sigmoid => {
-            let mut read = |keys: u128, logits: &mut Vec<f32>| network.step(&Symbols::Keys(vec![keys]), &mut state, logits);
-            read(0, &mut logits)?;
-            for &keys in primer.keys() {
-                read(keys, &mut logits)?;
-            }
-            let mut drawn = Vec::with_capacity(length);
-            for _ in 0..length {
-                drawn.push(sample_keys(&logits, sampling.temperature, rng));
-                read(drawn[drawn.len() - 1], &mut logits)?;
-            }
-            Ok(Symbols::Keys(drawn))
-        }
+    let silence = match network.config().kind {
+        ModelKind::Token => Symbols::Tokens(vec![NO_TOKEN]),
+        ModelKind::Sigmoid => Symbols::Keys(vec![0]),
+    };
+    let mut generator = network.generator(1);
+    generator.read(&silence)?;
+    for step in 0..primer.len() {
+        generator.read(&primer.slice(step..step + 1))?;
     }
+    let mut drawn = silence.slice(0..0);
+    for _ in 0..length {
+        let next = generator.draw(sampling, rng);
+        generator.read(&next)?;
+        drawn.append(next);
+    }
+    Ok(drawn)
 }

@@ -104,7 +104,10 @@ impl std::fmt::Display for RunFailed {
 
 /// How the process ends on `error`: usage, unless something in its chain says otherwise.
 pub fn exit_code(error: &Error) -> ExitCode {
-    let corpus = error.chain().find_map(|cause| cause.downcast_ref::<CorpusError>()).map(CorpusError::exit_code);
+    let corpus = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<CorpusError>())
+        .map(CorpusError::exit_code);
     let run = || RunError::exit_code_of(error);
     let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
     ExitCode::from(corpus.or_else(run).or_else(failed).unwrap_or(USAGE))

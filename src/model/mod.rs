@@ -8,9 +8,14 @@
 //! ```
 
 pub mod backend;
+mod config;
+mod generator;
 pub mod op;
 pub mod parameters;
 pub mod sampling;
+
+pub use config::{ModelConfig, ModelKind};
+pub use generator::Generator;
 
 use crate::batch::{Batch, NO_TOKEN, Symbols};
 use anyhow::{Result, bail, ensure};
@@ -21,71 +26,6 @@ use op::update::Rule;
 use op::{Buffer, Matrix, embedding, swap_gradient};
 use parameters::{Array, Parameter, Parameters};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
-/// What a model reads and predicts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelKind {
-    /// One token of a vocabulary a step.
-    #[default]
-    Token,
-    /// The set of sounding keys a step.
-    Sigmoid,
-}
-
-/// The shape of a network and its first values.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Token or sigmoid.
-    pub kind: ModelKind,
-    /// Width `E` of an embedding vector.
-    pub embedding: usize,
-    /// Width `H` of an LSTM layer.
-    pub hidden: usize,
-    /// LSTM layers, one over the other.
-    pub layers: usize,
-    /// Probability that a value is dropped between layers in training: at the input of each LSTM layer and of the projection, never
-    /// between time steps (Zaremba et al. 2014).
-    pub dropout: f32,
-    /// Standard deviation of the first embeddings. The other first values are U(−1/√H, 1/√H), the custom of deep learning libraries.
-    pub embedding_deviation: f32,
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self {
-            kind: ModelKind::Token,
-            embedding: 128,
-            hidden: 128,
-            layers: 2,
-            dropout: 0.0,
-            embedding_deviation: 1.0,
-        }
-    }
-}
-
-impl ModelConfig {
-    /// Checks each value.
-    ///
-    /// # Errors
-    /// For a width or number of layers of 0, and for values out of range.
-    pub fn validate(&self) -> Result<()> {
-        ensure!(self.embedding > 0, "model.embedding must be at least 1");
-        ensure!(self.hidden > 0, "model.hidden must be at least 1");
-        ensure!(self.layers > 0, "model.layers must be at least 1");
-        ensure!(
-            (0.0..1.0).contains(&self.dropout),
-            "model.dropout must be at least 0 and below 1"
-        );
-        ensure!(
-            self.embedding_deviation.is_finite() && self.embedding_deviation >= 0.0,
-            "model.embedding_deviation must be a number of at least 0"
-        );
-        Ok(())
-    }
-}
 
 /// What a network carries from step to step and from window to window.
 #[derive(Debug, Clone)]
@@ -166,11 +106,16 @@ impl<D: Backend> Network<D> {
     }
 
     /// The norm of all gradients together.
-    pub fn gradient_norm(&self) -> f64 {
-        let squares = self
-            .parameters
+    pub fn gradient_norm(&mut self) -> f64 {
+        let Self {
+            runtime,
+            parameters,
+            gradients,
+            ..
+        } = self;
+        let squares = parameters
             .iter()
-            .map(|p| D::squared_norm(&self.runtime, p, &self.gradients));
+            .map(|p| D::squared_norm(runtime, p, gradients));
         squares.sum::<f64>().sqrt()
     }
 
@@ -274,36 +219,22 @@ impl<D: Backend> Network<D> {
                 })
             }
             Symbols::Keys(targets) => {
-                let mut logits = Vec::new();
-                D::logits(&self.runtime, &h, weight, bias, &mut logits);
+                let logits = D::logits(&self.runtime, &h, weight, bias);
                 let (nll, predicted) = op::sigmoid::score(&logits, targets);
                 Ok(Evaluation { nll, predicted })
             }
         }
     }
 
-    /// Reads one symbol for each lane and puts the logits of what follows, `(B, V)` or `(B, 88)`, into `logits`.
-    ///
-    /// # Errors
-    /// When the symbols do not fit the model.
-    pub fn step(
-        &self,
-        inputs: &Symbols,
-        state: &mut State<D>,
-        logits: &mut Vec<f32>,
-    ) -> Result<()> {
-        self.check_symbols(inputs, true)?;
-        let lanes = state.0[0].h.shape().0;
-        ensure!(
-            inputs.len() == lanes,
-            "{} symbols for a state of {lanes} lanes",
-            inputs.len()
-        );
-        let (h, next) = self.outputs::<NoneTape>(inputs, state, None);
-        *state = next;
-        let (weight, bias) = self.parameters.output();
-        D::logits(&self.runtime, &h, weight, bias, logits);
-        Ok(())
+    /// Begins to generate `lanes` sequences at a time.
+    pub fn generator(&self, lanes: usize) -> Generator<'_, D> {
+        let prepared = D::prepare(&self.runtime, self.parameters.output().0);
+        Generator {
+            network: self,
+            state: self.zero_state(lanes),
+            prepared,
+            logits: Vec::new(),
+        }
     }
 
     /// The last layer's outputs for inputs `(T, B)`, `(T * B, H)`, and the state after them.
@@ -313,13 +244,9 @@ impl<D: Backend> Network<D> {
         state: &State<D>,
         mut dropout: Option<&mut ChaCha8Rng>,
     ) -> (Matrix<D, T>, State<D>) {
-        let table = self.parameters.embedding().retaped::<T>();
-        let mut x = match inputs {
-            Symbols::Tokens(ids) => D::gather(&self.runtime, table, ids),
-            Symbols::Keys(keys) => D::sum_keys(&self.runtime, table, keys),
-        };
+        let mut x = self.embed::<T>(inputs);
         let mut drop = |x| match &mut dropout {
-            Some(rng) => D::dropout(x, self.config.dropout, rng),
+            Some(rng) => D::dropout(&self.runtime, x, self.config.dropout, rng),
             None => x,
         };
         let mut next = Vec::with_capacity(state.0.len());
@@ -329,6 +256,15 @@ impl<D: Backend> Network<D> {
             next.push(after);
         }
         (drop(x), State(next))
+    }
+
+    /// The vectors `(N, E)` of the inputs.
+    fn embed<T: Tape<f32, D>>(&self, inputs: &Symbols) -> Matrix<D, T> {
+        let table = self.parameters.embedding().retaped::<T>();
+        match inputs {
+            Symbols::Tokens(ids) => D::gather(&self.runtime, table, ids),
+            Symbols::Keys(keys) => D::sum_keys(&self.runtime, table, keys),
+        }
     }
 
     /// Whether a window fits the model and the state.

@@ -45,6 +45,8 @@ pub struct Parameter<D: Storage<f32>> {
     pub name: String,
     /// Its values.
     pub tensor: Matrix<D>,
+    /// Whether a window's gradient touches few of its rows: true of the embedding of tokens.
+    pub few_rows: bool,
 }
 
 impl<D: Storage<f32>> Parameter<D> {
@@ -99,9 +101,12 @@ impl<D: Backend> Parameters<D> {
                     _ => rng.gen_range(-bound..bound),
                 })
                 .collect();
+            let few_rows = name == "embedding" && config.kind == ModelKind::Token;
+            let tensor = runtime.device.tensor_from_vec(values, shape);
             Parameter {
                 name,
-                tensor: runtime.device.tensor_from_vec(values, shape),
+                tensor,
+                few_rows,
             }
         };
         Self(shapes.into_iter().map(draw).collect())

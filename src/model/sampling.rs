@@ -21,55 +21,56 @@ impl Default for Sampling {
     }
 }
 
-/// Draws a token from `softmax(logits / temperature)`; `logits` is used as scratch. One draw from `rng` unless the temperature is 0.
-///
-/// Of equal logits the lower ids count as likelier.
+/// Draws a token from `softmax(logits / temperature)` by means of `draw`; the logits are used up. One draw from `rng` unless the
+/// temperature is 0. Of equal logits the lower ids count as likelier.
 ///
 /// # Panics
 /// When there are no logits.
-pub fn sample_token(logits: &mut [f32], sampling: Sampling, rng: &mut impl Rng) -> u32 {
+pub fn sample_token(
+    logits: &mut [f32],
+    sampling: Sampling,
+    draw: impl Fn(&mut [f32], f32, f64) -> usize,
+    rng: &mut impl Rng,
+) -> u32 {
     assert!(!logits.is_empty(), "a token is drawn from at least one");
-    if let Some(k) = sampling.top_k.filter(|&k| k < logits.len()) {
-        keep_largest(logits, k.max(1));
-    }
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if sampling.temperature <= 0.0 {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         return logits
             .iter()
             .position(|&logit| logit == largest)
             .unwrap_or(0) as u32;
     }
-    let scale = 1.0 / sampling.temperature;
-    let weight_of_block: Vec<f64> = logits
-        .chunks_mut(BLOCK)
-        .map(|block| exponentials(block, largest, scale))
-        .collect();
-    let mut left = rng.r#gen::<f64>() * weight_of_block.iter().sum::<f64>();
-    // Find the block, then the token in it.
-    let mut last = 0;
-    for (block, (weights, &sum)) in logits.chunks(BLOCK).zip(&weight_of_block).enumerate() {
-        if left >= sum {
-            left -= sum;
-            continue;
+    let (u, inverse_temperature) = (rng.r#gen::<f64>(), 1.0 / sampling.temperature);
+    match sampling.top_k.filter(|&k| k < logits.len()) {
+        Some(k) => {
+            let (ids, mut logits) = largest(logits, k.max(1));
+            ids[draw(&mut logits, inverse_temperature, u)]
         }
-        for (i, &weight) in weights
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight > 0.0)
-        {
-            last = block * BLOCK + i;
-            left -= f64::from(weight);
-            if left < 0.0 {
-                break;
-            }
-        }
-        return last as u32;
+        None => draw(logits, inverse_temperature, u) as u32,
     }
-    // Rounding may leave the draw just past the end: the last token that has any weight.
-    logits
+}
+
+/// The index at which the running sum of `softmax(logits · inverse_temperature)` passes `u`, from 0 to 1; the logits are used up.
+pub fn draw(logits: &mut [f32], inverse_temperature: f32, u: f64) -> usize {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for weight in logits.iter_mut() {
+        *weight = ((*weight - largest) * inverse_temperature).exp();
+        sum += f64::from(*weight);
+    }
+    let (mut left, mut last) = (u * sum, 0);
+    for (i, &weight) in logits
         .iter()
-        .rposition(|&weight| weight > 0.0)
-        .unwrap_or(last) as u32
+        .enumerate()
+        .filter(|(_, weight)| **weight > 0.0)
+    {
+        last = i; // Rounding may leave the draw just past the end: then it is the last index with any weight.
+        left -= f64::from(weight);
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
 }
 
 /// Draws each key on its own: bit `p` is MIDI pitch `p`. 88 draws from `rng` unless the temperature is 0.
@@ -85,31 +86,17 @@ pub fn sample_keys(logits: &[f32], temperature: f32, rng: &mut impl Rng) -> u128
     keys
 }
 
-/// Tokens that are summed together before one is looked for.
-const BLOCK: usize = 256;
-
-/// Makes `exp((x − largest) · scale)` of each, and gives their sum.
-fn exponentials(block: &mut [f32], largest: f32, scale: f32) -> f64 {
-    let mut sum = 0.0;
-    for x in block {
-        *x = ((*x - largest) * scale).exp();
-        sum += f64::from(*x);
-    }
-    sum
-}
-
-/// Puts all but the `k` largest at minus infinity; of equal ones the first are kept.
-fn keep_largest(logits: &mut [f32], k: usize) {
+/// The ids of the `k` largest logits in their order, and those logits; of equal ones the first are taken.
+fn largest(logits: &[f32], k: usize) -> (Vec<u32>, Vec<f32>) {
     let mut sorted = logits.to_vec();
     let (larger, &mut threshold, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
     let mut equals_left = k - larger.iter().filter(|&&logit| logit > threshold).count();
-    for logit in logits {
-        if *logit == threshold && equals_left > 0 {
-            equals_left -= 1;
-        } else if *logit <= threshold {
-            *logit = f32::NEG_INFINITY;
-        }
-    }
+    let taken = (0..).zip(logits.iter().copied()).filter(|&(_, logit)| {
+        let equal = logit == threshold && equals_left > 0;
+        equals_left -= usize::from(equal);
+        equal || logit > threshold
+    });
+    taken.unzip()
 }
 
 #[cfg(test)]
@@ -121,7 +108,7 @@ mod tests {
         let mut rng = random::stream(1, "sampling");
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
-            counts[sample_token(&mut logits.to_vec(), sampling, &mut rng) as usize] +=
+            counts[sample_token(&mut logits.to_vec(), sampling, draw, &mut rng) as usize] +=
                 1.0 / 20_000.0;
         }
         counts
@@ -167,7 +154,10 @@ mod tests {
             temperature: 0.0,
             top_k: None,
         };
-        assert_eq!(sample_token(&mut [0.0, 3.0, 3.0], coldest, &mut rng), 1);
+        assert_eq!(
+            sample_token(&mut [0.0, 3.0, 3.0], coldest, draw, &mut rng),
+            1
+        );
         let mut logits = [-1.0; KEYS];
         logits[39] = 0.5; // pitch 60
         assert_eq!(sample_keys(&logits, 0.0, &mut rng), 1 << 60);
@@ -181,6 +171,7 @@ mod tests {
             sample_token(
                 &mut logits,
                 Sampling::default(),
+                draw,
                 &mut random::stream(1, "sampling")
             ),
             999

@@ -1,12 +1,16 @@
 //! The whole network against a plain computation in f64, and against what is known without running it.
 
+use super::backend::Precision;
 use super::*;
+use crate::kernel::{KernelPath, Kernels};
 use crate::random;
 use crate::training::optimizer::{Optimizer, OptimizerConfig};
 
 /// The forms in which the CPU runs a model: the reference and the fused one.
 fn runtimes() -> Vec<Runtime<Cpu>> {
-    vec![Runtime::composed()]
+    let fused =
+        |threads| Runtime::fused(Kernels::new(KernelPath::detect(), threads), Precision::F32);
+    vec![Runtime::composed(), fused(1), fused(2)]
 }
 
 fn network(kind: ModelKind, vocabulary: usize, runtime: Runtime<Cpu>) -> Network<Cpu> {
@@ -196,7 +200,7 @@ fn a_carried_state_equals_one_long_sequence_and_single_steps() {
                 Symbols::Tokens(ids) => Symbols::Tokens(ids[rows].to_vec()),
                 Symbols::Keys(keys) => Symbols::Keys(keys[rows].to_vec()),
             };
-            let (mut state, mut steps) = (network.zero_state(2), network.zero_state(2));
+            let (mut state, mut generator) = (network.zero_state(2), network.generator(2));
             let mut found = Vec::new();
             for part in [0..2, 2..6] {
                 let (inputs, targets) = (
@@ -217,18 +221,16 @@ fn a_carried_state_equals_one_long_sequence_and_single_steps() {
                     "{expected} {found}"
                 );
             }
-            let mut logits = Vec::new();
             for t in 0..3 {
-                network
-                    .step(
-                        &rows(&whole.inputs, 2 * t..2 * t + 2),
-                        &mut steps,
-                        &mut logits,
-                    )
+                generator
+                    .read(&rows(&whole.inputs, 2 * t..2 * t + 2))
                     .unwrap();
             }
-            assert_eq!(logits.len(), 2 * network.parameters().output().1.shape().1);
-            for (a, b) in state.arrays().iter().zip(steps.arrays()) {
+            assert_eq!(
+                generator.logits().len(),
+                2 * network.parameters().output().1.shape().1
+            );
+            for (a, b) in state.arrays().iter().zip(generator.state().arrays()) {
                 let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
                 assert!(
                     a.values.iter().zip(&b.values).all(close),
@@ -309,7 +311,11 @@ fn a_four_note_tune_is_learned_by_heart() {
         for kind in [ModelKind::Token, ModelKind::Sigmoid] {
             let losses = learn_a_tune(kind, runtime.clone(), 200);
             let end = losses[190..].iter().sum::<f32>() / 10.0;
-            assert!(end < losses[0] / 20.0, "{kind:?}: from {} to {end}", losses[0]);
+            assert!(
+                end < losses[0] / 20.0,
+                "{kind:?}: from {} to {end}",
+                losses[0]
+            );
         }
     }
 }
@@ -320,6 +326,102 @@ fn the_same_seed_gives_the_same_losses() {
         assert_eq!(
             learn_a_tune(ModelKind::Token, a, 5),
             learn_a_tune(ModelKind::Token, b, 5)
+        );
+    }
+}
+
+/// Losses over some steps of a model large enough to have several blocks of everything, with its last parameters.
+fn real_steps(kind: ModelKind, runtime: Runtime<Cpu>, steps: usize) -> (Vec<f32>, Vec<Array>) {
+    use rand::Rng;
+    let config = ModelConfig {
+        kind,
+        embedding: 24,
+        hidden: 40,
+        ..ModelConfig::default()
+    };
+    let mut network =
+        Network::new(&config, 1500, runtime, &mut random::stream(5, "model")).unwrap();
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &network).unwrap();
+    let mut rng = random::stream(5, "data");
+    let mut symbols = || match kind {
+        ModelKind::Token => Symbols::Tokens((0..120).map(|_| rng.gen_range(0u32..1500)).collect()),
+        ModelKind::Sigmoid => {
+            let mut chord = || (0..4).fold(0, |keys: u128, _| keys | 1 << rng.gen_range(21..=108));
+            Symbols::Keys((0..120).map(|_| chord()).collect())
+        }
+    };
+    let batch = Batch {
+        inputs: symbols(),
+        targets: symbols(),
+        lanes: 6,
+        length: 20,
+    };
+    let (mut state, mut dropout) = (network.zero_state(6), random::stream(5, "dropout"));
+    let step = |_| {
+        let loss = network
+            .loss_and_gradients(&batch, &mut state, &mut dropout)
+            .unwrap();
+        optimizer.update(&mut network, 0.01).unwrap();
+        loss
+    };
+    let losses = (0..steps).map(step).collect();
+    (losses, network.parameters().arrays())
+}
+
+#[test]
+fn fused_and_composed_training_agree_and_threads_change_no_bit() {
+    for kind in [ModelKind::Token, ModelKind::Sigmoid] {
+        let [composed, one, two] = runtimes().try_into().unwrap();
+        let (expected, _) = real_steps(kind, composed, 12);
+        let one = real_steps(kind, one, 12);
+        for (expected, found) in expected.iter().zip(&one.0) {
+            assert!(
+                (expected - found).abs() < 1e-4 * expected,
+                "{kind:?}: {found}, expected {expected}"
+            );
+        }
+        assert!(
+            one == real_steps(kind, two, 12),
+            "{kind:?}: another number of threads gave other bits"
+        );
+    }
+}
+
+#[test]
+fn one_lane_is_generated_as_it_is_evaluated() {
+    let inputs = [NO_TOKEN, 3, 0, 6, 6];
+    for runtime in runtimes() {
+        let network = network(ModelKind::Token, 7, runtime);
+        let mut generator = network.generator(1);
+        let targets = tokens(&[3, 0, 6, 6, 1]);
+        let batch = Batch {
+            inputs: tokens(&inputs),
+            targets,
+            lanes: 1,
+            length: 5,
+        };
+        let expected = network
+            .evaluate(&batch, &mut network.zero_state(1))
+            .unwrap()
+            .nll;
+        for (input, (target, nll)) in inputs
+            .into_iter()
+            .zip([3, 0, 6, 6, 1].into_iter().zip(expected))
+        {
+            generator.read(&tokens(&[input])).unwrap();
+            let logits = generator.logits();
+            let found = logits.iter().map(|l| l.exp()).sum::<f32>().ln() - logits[target];
+            assert!((found - nll).abs() < 1e-5, "{found}, expected {nll}");
+        }
+        let coldest = sampling::Sampling {
+            temperature: 0.0,
+            top_k: None,
+        };
+        assert_eq!(
+            generator
+                .draw(coldest, &mut random::stream(1, "draw"))
+                .len(),
+            1
         );
     }
 }

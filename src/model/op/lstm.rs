@@ -5,6 +5,9 @@
 //! gate of Gers et al. 2000, in the form that deep learning libraries share.
 
 use super::{Matrix, affine};
+use crate::kernel::{LstmShape, LstmWeights};
+use crate::model::backend::cpu::{CpuKernels, Fused, filled};
+use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values, values_mut};
 use dfdx::prelude::*;
 
 /// The parameters of one layer of width `H` that reads vectors of width `I`.
@@ -75,4 +78,118 @@ pub fn composed<D: Device<f32>, T: Tape<f32, D>>(
         .reshape_like(&(steps * lanes, hidden))
         .split_tape();
     (outputs.put_tape(tape.merge(stack_tape)), state)
+}
+
+/// [`composed`] as one operation.
+pub fn fused<T: Tape<f32, Cpu>>(
+    kernels: &CpuKernels,
+    fused: &mut Fused,
+    x: Matrix<Cpu, T>,
+    weights: &Weights<Cpu>,
+    state: &LayerState<Cpu>,
+) -> (Matrix<Cpu, T>, LayerState<Cpu>) {
+    let (x, mut tape) = x.split_tape();
+    let (batch, hidden) = *state.h.shape();
+    let (rows, input) = *x.shape();
+    let shape = LstmShape {
+        time: rows / batch,
+        batch,
+        input,
+        hidden,
+    };
+    let precision = fused.precision.into();
+    let mut saved = fused.tapes.pop().unwrap_or_default();
+    let mut c: Matrix<Cpu> = x.device().zeros_like(&(batch, hidden));
+    let h = filled(x.device(), (rows, hidden), |h| {
+        let (h0, c0, c) = (values(&state.h), values(&state.c), values_mut(&mut c));
+        fused.kernels.lstm_forward(
+            precision,
+            shape,
+            slices(weights),
+            values(&x),
+            h0,
+            c0,
+            &mut saved,
+            h,
+            c,
+        );
+    });
+    let last = filled(x.device(), (batch, hidden), |last| {
+        last.copy_from_slice(&values(&h)[(rows - batch) * hidden..])
+    });
+    let next = LayerState { h: last, c };
+    if !T::OWNS_TAPE {
+        fused.tapes.push(saved);
+        return (h.put_tape(tape), next);
+    }
+    let [w_ih, w_hh, bias] = [weights.w_ih, weights.w_hh, weights.bias].map(Clone::clone);
+    let (kernels, state, out) = (kernels.clone(), state.clone(), h.clone());
+    tape.add_backward_op(move |gradients| {
+        let dh = take_gradient(gradients, &out);
+        let mut grown = [&x, &w_ih, &w_hh, &bias].map(|tensor| take_gradient(gradients, tensor));
+        let [dx, dw_ih, dw_hh, db] = &mut grown;
+        let weights = Weights {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            bias: &bias,
+        };
+        let (h0, c0) = (values(&state.h), values(&state.c));
+        let mut fused = kernels.get().expect("the kernels of the forward pass");
+        fused.kernels.lstm_backward(
+            precision,
+            shape,
+            slices(&weights),
+            values(&x),
+            h0,
+            c0,
+            values(&out),
+            &mut saved,
+            &dh,
+            dx,
+            dw_ih,
+            dw_hh,
+            db,
+        );
+        fused.tapes.push(saved);
+        for (tensor, gradient) in [&x, &w_ih, &w_hh, &bias].into_iter().zip(grown) {
+            put_gradient(gradients, tensor, gradient);
+        }
+        Ok(())
+    });
+    (h.put_tape(tape), next)
+}
+
+/// All layers for one step of one lane, in place; gives the last layer's output `(1, H)`.
+pub fn fused_step(
+    fused: &mut Fused,
+    mut x: Matrix<Cpu>,
+    layers: &[Weights<Cpu>],
+    state: &mut [LayerState<Cpu>],
+) -> Matrix<Cpu> {
+    for (weights, state) in layers.iter().zip(state) {
+        let shape = LstmShape {
+            time: 1,
+            batch: 1,
+            input: x.shape().1,
+            hidden: state.h.shape().1,
+        };
+        let LayerState { h, c } = state;
+        fused.kernels.lstm_step(
+            shape,
+            slices(weights),
+            values(&x),
+            values_mut(h),
+            values_mut(c),
+        );
+        x = filled(h.device(), *h.shape(), |x| x.copy_from_slice(values(h)));
+    }
+    x
+}
+
+fn slices<'a>(weights: &Weights<'a, Cpu>) -> LstmWeights<'a> {
+    LstmWeights {
+        w_ih: values(weights.w_ih),
+        w_hh: values(weights.w_hh),
+        bias: values(weights.bias),
+    }
 }

@@ -60,6 +60,11 @@ pub(crate) fn affine<D: Device<f32>, T: Tape<f32, D>>(
     product + ones.put_tape(T::default()).matmul(bias)
 }
 
+/// The logits `h Wᵀ + b` of `N` positions, `(N, V)` row-major, all at once: for generation, and for the sigmoid model.
+pub fn logits<D: Device<f32>>(h: &Matrix<D>, weight: &Matrix<D>, bias: &Matrix<D>) -> Vec<f32> {
+    affine(h.clone(), weight.clone(), bias.clone()).as_vec()
+}
+
 /// A buffer of zeros for each value of `tensor`.
 pub(crate) fn zeros<D: Device<f32>>(device: &D, tensor: &Matrix<D>) -> Buffer<D> {
     let (rows, columns) = *tensor.shape();

@@ -4,6 +4,8 @@
 
 use super::embedding::{KEYS, LOWEST_KEY, multi_hot};
 use super::{Matrix, Scalar, affine, swap_gradient};
+use crate::model::backend::cpu::Fused;
+use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
 use dfdx::prelude::*;
 
 /// Mean over the time steps of the loss summed over the keys, with `h` `(N, H)`, `weight` `(88, H)` and `bias` `(1, 88)`.
@@ -49,4 +51,50 @@ pub fn score(logits: &[f32], targets: &[u128]) -> (Vec<f32>, Vec<u128>) {
         (nll as f32, predicted)
     };
     logits.chunks_exact(KEYS).zip(targets).map(step).unzip()
+}
+
+/// [`loss`] with the logits turned into their gradient in place.
+pub fn fused_loss(
+    fused: &mut Fused,
+    h: Matrix<Cpu, OwnedTape<f32, Cpu>>,
+    weight: &Matrix<Cpu>,
+    bias: &Matrix<Cpu>,
+    targets: &[u128],
+    gradients: &mut Gradients<f32, Cpu>,
+) -> Scalar<Cpu, OwnedTape<f32, Cpu>> {
+    let (h, mut tape) = h.split_tape();
+    let mut inner = Gradients::leaky();
+    let (mut dw, mut db) = (
+        take_gradient(gradients, weight),
+        take_gradient(gradients, bias),
+    );
+    let mut dh = take_gradient(&mut inner, &h);
+    let Fused {
+        kernels,
+        precision,
+        logits,
+        ..
+    } = fused;
+    let precision = (*precision).into();
+    logits.resize(targets.len() * KEYS, 0.0);
+    kernels.linear_forward(precision, values(&h), values(weight), values(bias), logits);
+    let total = kernels.bce_with_logits(logits, targets, 1.0 / targets.len() as f32, None);
+    kernels.linear_backward(
+        precision,
+        values(&h),
+        values(weight),
+        logits,
+        &mut dh,
+        &mut dw,
+        &mut db,
+    );
+    put_gradient(gradients, weight, dw);
+    put_gradient(gradients, bias, db);
+    put_gradient(&mut inner, &h, dh);
+    let mean: Scalar<Cpu> = h.device().tensor((total / targets.len() as f64) as f32);
+    tape.add_backward_op(move |gradients| {
+        swap_gradient(gradients, &mut inner, &h);
+        Ok(())
+    });
+    mean.put_tape(tape)
 }

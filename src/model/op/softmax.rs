@@ -3,6 +3,9 @@
 //! Of one position with output `h` and target `y` the loss is `ln Σ_v exp(l_v) − l_y`, with logits `l = W h + b`, in nats.
 
 use super::{Matrix, Scalar, affine, keep, swap_gradient};
+use crate::kernel::{WeightRows, to_bf16};
+use crate::model::backend::cpu::Fused;
+use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
 use dfdx::prelude::*;
 use std::ops::Range;
 
@@ -74,4 +77,89 @@ fn tile_nll<D: Device<f32>, T: Tape<f32, D>>(
     let targets: Tensor<(usize,), usize, D> = device.tensor_from_vec(targets, (rows.len(),));
     let logits = affine(h.slice((rows, ..)), weight.retaped(), bias.retaped()); // (rows, V)
     logits.log_softmax::<Axis<1>>().select(targets).negate()
+}
+
+/// [`loss`] in one sweep over the vocabulary.
+pub fn fused_loss(
+    fused: &mut Fused,
+    h: Matrix<Cpu, OwnedTape<f32, Cpu>>,
+    weight: &Matrix<Cpu>,
+    bias: &Matrix<Cpu>,
+    targets: &[u32],
+    gradients: &mut Gradients<f32, Cpu>,
+) -> Scalar<Cpu, OwnedTape<f32, Cpu>> {
+    let (h, mut tape) = h.split_tape();
+    let mut inner = Gradients::leaky();
+    let (mut dw, mut db) = (
+        take_gradient(gradients, weight),
+        take_gradient(gradients, bias),
+    );
+    let mut dh = take_gradient(&mut inner, &h);
+    let scale = 1.0 / targets.len() as f32;
+    let total = fused.kernels.head_forward_backward(
+        fused.precision.into(),
+        values(&h),
+        values(weight),
+        values(bias),
+        targets,
+        scale,
+        &mut dh,
+        &mut dw,
+        &mut db,
+    );
+    put_gradient(gradients, weight, dw);
+    put_gradient(gradients, bias, db);
+    put_gradient(&mut inner, &h, dh);
+    let mean: Scalar<Cpu> = h.device().tensor((total / targets.len() as f64) as f32);
+    tape.add_backward_op(move |gradients| {
+        swap_gradient(gradients, &mut inner, &h);
+        Ok(())
+    });
+    mean.put_tape(tape)
+}
+
+/// [`nll`] in one sweep over the vocabulary.
+pub fn fused_nll(
+    fused: &mut Fused,
+    h: &Matrix<Cpu>,
+    weight: &Matrix<Cpu>,
+    bias: &Matrix<Cpu>,
+    targets: &[u32],
+) -> Vec<f32> {
+    let mut nll = vec![0.0; targets.len()];
+    fused.kernels.head_nll(
+        fused.precision.into(),
+        values(h),
+        values(weight),
+        values(bias),
+        targets,
+        &mut nll,
+    );
+    nll
+}
+
+/// Weights rounded to bfloat16, for [`fused_logits`].
+pub fn rounded(weight: &[f32]) -> Vec<u16> {
+    let mut rounded = vec![0; weight.len()];
+    to_bf16(weight, &mut rounded);
+    rounded
+}
+
+/// The logits of one position into `logits`, with the weights in bfloat16 unless `rounded` is empty.
+pub fn fused_logits(
+    fused: &mut Fused,
+    h: &Matrix<Cpu>,
+    (weight, bias): (&Matrix<Cpu>, &Matrix<Cpu>),
+    rounded: &[u16],
+    logits: &mut Vec<f32>,
+) {
+    logits.resize(weight.shape().0, 0.0);
+    let rows = if rounded.is_empty() {
+        WeightRows::F32(values(weight))
+    } else {
+        WeightRows::Bf16(rounded)
+    };
+    fused
+        .kernels
+        .head_logits(values(h), rows, values(bias), logits);
 }

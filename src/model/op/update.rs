@@ -1,6 +1,10 @@
 //! The optimizer's step for one parameter.
 
-use super::{Buffer, Matrix, zeros};
+use super::{Buffer, Matrix, Scalar, zeros};
+use crate::kernel;
+use crate::model::backend::cpu::Fused;
+use crate::model::backend::cpu_slice::values_mut;
+use crate::model::parameters::Parameter;
 use dfdx::optim::{AdamConfig, Momentum, RMSpropConfig, SgdConfig};
 use dfdx::prelude::*;
 
@@ -135,4 +139,108 @@ fn multiply<D: Device<f32>>(
     config
         .try_update(parameter, gradient, &zeros(device, parameter))
         .expect("an update allocates nothing");
+}
+
+/// The sum of the squares of a gradient.
+pub fn squared_norm<D: Device<f32>>(parameter: &Matrix<D>, gradients: &Gradients<f32, D>) -> f64 {
+    let sum: Scalar<D> = gradients.get(parameter).square().sum();
+    f64::from(sum.as_vec()[0])
+}
+
+/// [`squared_norm`] without a copy.
+pub fn fused_squared_norm(
+    fused: &mut Fused,
+    parameter: &Parameter<Cpu>,
+    gradients: &mut Gradients<f32, Cpu>,
+) -> f64 {
+    let Fused {
+        kernels, embedding, ..
+    } = fused;
+    if parameter.few_rows {
+        return kernels.squared_norm(&embedding.values);
+    }
+    kernels.squared_norm(
+        gradients
+            .get_or_alloc_mut(&parameter.tensor)
+            .expect("a gradient fits in memory"),
+    )
+}
+
+/// [`composed`] in one pass over parameter, gradient and slots.
+pub fn fused(
+    fused: &mut Fused,
+    rule: &Rule,
+    scale: f32,
+    parameter: &mut Parameter<Cpu>,
+    slots: &mut [Buffer<Cpu>],
+    gradients: &mut Gradients<f32, Cpu>,
+) {
+    let Fused {
+        kernels, embedding, ..
+    } = fused;
+    let rows = parameter.few_rows.then_some(embedding);
+    let dense: &[f32] = match rows {
+        Some(_) => &[],
+        None => gradients
+            .get_or_alloc_mut(&parameter.tensor)
+            .expect("a gradient fits in memory"),
+    };
+    let values = values_mut(&mut parameter.tensor);
+    match (*rule, slots) {
+        (Rule::Sgd { rate, momentum }, slots) => {
+            let rule = kernel::Sgd {
+                learning_rate: rate as f32,
+                momentum: momentum as f32,
+            };
+            let velocity: &mut [f32] = slots.first_mut().map_or(&mut [], |velocity| velocity);
+            match rows {
+                Some(rows) => kernels.sgd_rows(&rule, scale, values, rows, velocity),
+                None => kernels.sgd(&rule, scale, values, dense, velocity),
+            }
+        }
+        (
+            Rule::RmsProp {
+                rate,
+                decay,
+                epsilon,
+            },
+            [squares],
+        ) => {
+            let (learning_rate, alpha, epsilon) = (rate as f32, decay as f32, epsilon as f32);
+            let rule = kernel::RmsProp {
+                learning_rate,
+                alpha,
+                epsilon,
+                momentum: 0.0,
+            };
+            match rows {
+                Some(rows) => kernels.rmsprop_rows(&rule, scale, values, rows, squares, &mut []),
+                None => kernels.rmsprop(&rule, scale, values, dense, squares, &mut []),
+            }
+        }
+        (
+            Rule::Adam {
+                rate,
+                betas: [beta1, beta2],
+                epsilon,
+                step,
+            },
+            [first, second],
+        ) => {
+            let (learning_rate, epsilon) = (rate as f32, epsilon as f32);
+            let rule = kernel::Adam {
+                learning_rate,
+                beta1: beta1 as f32,
+                beta2: beta2 as f32,
+                epsilon,
+            };
+            match rows {
+                Some(rows) => {
+                    kernels.adam_rows(&rule, step as u64, scale, values, rows, first, second)
+                }
+                None => kernels.adam(&rule, step as u64, scale, values, dense, first, second),
+            }
+        }
+        (rule, slots) => panic!("{} slots for {rule:?}", slots.len()),
+    }
 }

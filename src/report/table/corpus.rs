@@ -19,7 +19,12 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
         flatten("", &corpus.details, &mut rows);
     }
     let caption = format!("The corpus that run {} read.", run.stored.record.id);
-    Some(Table { name: "corpus", caption, columns: vec!["what", "value"], rows })
+    Some(Table {
+        name: "corpus",
+        caption,
+        columns: vec!["what", "value"],
+        rows,
+    })
 }
 
 /// One row a scalar of `value`, named by its path in words.
@@ -28,17 +33,30 @@ pub fn flatten(prefix: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}, {key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}, {key}")
+                };
                 flatten(&path, value, rows);
             }
         }
         Value::Number(number) => rows.push(vec![name(), Cell::number(number.as_f64())]),
         Value::String(text) => rows.push(vec![name(), Cell::text(text)]),
-        Value::Bool(truth) => rows.push(vec![name(), Cell::text(if *truth { "yes" } else { "no" })]),
+        Value::Bool(truth) => {
+            rows.push(vec![name(), Cell::text(if *truth { "yes" } else { "no" })])
+        }
         Value::Null => {}
         Value::Array(values) => {
-            let texts = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            rows.push(vec![name(), Cell::text(texts.collect::<Vec<_>>().join(", "))]);
+            let texts = values.iter().map(|value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            });
+            rows.push(vec![
+                name(),
+                Cell::text(texts.collect::<Vec<_>>().join(", ")),
+            ]);
         }
     }
 }

@@ -15,8 +15,16 @@ const SHOWN: [(&str, &str); 4] = [
 pub fn fill(run: &RunRecord) -> Option<Table> {
     let mut rows = Vec::new();
     for (metric, unit) in SHOWN {
+        let unit = if metric == "loss" && run.models_keys() {
+            "nats per time step"
+        } else {
+            unit
+        };
         for split in ["train", "valid", "test"] {
-            let measured = run.metrics.iter().filter(|row| row.split == split && row.metric == metric);
+            let measured = run
+                .metrics
+                .iter()
+                .filter(|row| row.split == split && row.metric == metric);
             let finite = measured.clone().filter(|row| row.value.is_finite());
             let sign = if larger_is_better(metric) { -1.0 } else { 1.0 };
             let best = finite.min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)));
@@ -24,8 +32,10 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                 rows.push(vec![
                     Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
                     Cell::text(split),
-                    Cell::number(Some(last.value)).with_detail(Some(format!("epoch {}", last.epoch))),
-                    Cell::number(best.map(|row| row.value)).with_detail(best.map(|row| format!("epoch {}", row.epoch))),
+                    Cell::number(Some(last.value))
+                        .with_detail(Some(format!("epoch {}", last.epoch))),
+                    Cell::number(best.map(|row| row.value))
+                        .with_detail(best.map(|row| format!("epoch {}", row.epoch))),
                 ]);
             }
             for (name, value) in run.yardsticks(metric, split) {
@@ -38,6 +48,15 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
             }
         }
     }
-    let caption = format!("Results of {}, and what to set them beside. Corpus: {}.", run.title(), run.corpus_name());
-    (!rows.is_empty()).then_some(Table { name: "results", caption, columns: vec!["metric", "split", "last", "best"], rows })
+    let caption = format!(
+        "Results of {}, and what to set them beside. Corpus: {}.",
+        run.title(),
+        run.corpus_name()
+    );
+    (!rows.is_empty()).then_some(Table {
+        name: "results",
+        caption,
+        columns: vec!["metric", "split", "last", "best"],
+        rows,
+    })
 }

@@ -1,12 +1,16 @@
 use super::*;
 use crate::batch::{Batch, Symbols};
+use crate::kernel::{KernelPath, Kernels};
 use crate::model::ModelConfig;
+use crate::model::backend::Precision;
 use crate::model::backend::Runtime;
 use crate::random;
 use dfdx::prelude::Cpu;
 
 fn runtimes() -> Vec<Runtime<Cpu>> {
-    vec![Runtime::composed()]
+    let fused =
+        |threads| Runtime::fused(Kernels::new(KernelPath::detect(), threads), Precision::F32);
+    vec![Runtime::composed(), fused(1), fused(2)]
 }
 
 fn small_network(runtime: Runtime<Cpu>) -> Network<Cpu> {

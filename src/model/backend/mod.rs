@@ -1,12 +1,18 @@
 //! Where a model runs: a dfdx device, and which form of each operation it has there.
 //!
 //! A method of [`Backend`] is by default the operation composed of dfdx ops. A device with a fused form overrides the method; the model
-//! does not know.
+//! does not know. Each parameter and each activation is used once in a model: fused operations replace its gradient, and do not add to it.
+
+pub mod cpu;
+pub mod cpu_slice;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use super::op::lstm::{LayerState, Weights};
 use super::op::update::{self, Rule};
-use super::op::{Buffer, Matrix, Scalar, dropout, embedding, lstm, sigmoid, softmax};
+use super::op::{self, Buffer, Matrix, Scalar, dropout, embedding, lstm, sigmoid, softmax};
 use super::parameters::Parameter;
+use super::sampling;
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -22,6 +28,16 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// Its name in experiments and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
 /// A device with all that its operations need between calls.
 #[derive(Debug, Clone)]
 pub struct Runtime<D: Backend> {
@@ -35,6 +51,9 @@ pub struct Runtime<D: Backend> {
 pub trait Backend: Device<f32> {
     /// What fused kernels keep between calls (threads, workspaces).
     type Kernels: Clone + std::fmt::Debug + 'static;
+
+    /// What generation keeps of the output projection, so as not to make it at each step.
+    type Prepared;
 
     /// See [`embedding::gather`].
     fn gather<T: Tape<f32, Self>>(
@@ -54,13 +73,15 @@ pub trait Backend: Device<f32> {
         embedding::sum(table, keys)
     }
 
-    /// See [`dropout::dropout`].
+    /// See [`dropout`].
     fn dropout<T: Tape<f32, Self>>(
+        _: &Runtime<Self>,
         x: Matrix<Self, T>,
         probability: f32,
         rng: &mut ChaCha8Rng,
     ) -> Matrix<Self, T> {
-        dropout::dropout(x, probability, rng)
+        let mask = dropout::mask(*x.shape(), probability, rng);
+        dropout::composed(x, mask)
     }
 
     /// See [`lstm::composed`].
@@ -108,15 +129,35 @@ pub trait Backend: Device<f32> {
         sigmoid::loss(h, weight, bias, targets, gradients)
     }
 
-    /// The logits `(N, V)` of few positions, into `logits`: for generation.
+    /// See [`op::logits`].
     fn logits(
         _: &Runtime<Self>,
         h: &Matrix<Self>,
         weight: &Matrix<Self>,
         bias: &Matrix<Self>,
+    ) -> Vec<f32> {
+        op::logits(h, weight, bias)
+    }
+
+    /// What [`Backend::step`] wants of the output projection.
+    fn prepare(runtime: &Runtime<Self>, weight: &Matrix<Self>) -> Self::Prepared;
+
+    /// One step of generation: inputs `(B, E)` through all layers to the logits `(B, V)`; moves `state`.
+    fn step(
+        runtime: &Runtime<Self>,
+        x: Matrix<Self>,
+        layers: &[Weights<Self>],
+        output: (&Matrix<Self>, &Matrix<Self>),
+        _: &Self::Prepared,
+        state: &mut [LayerState<Self>],
         logits: &mut Vec<f32>,
     ) {
-        *logits = super::op::affine(h.clone(), weight.clone(), bias.clone()).as_vec();
+        composed_step(runtime, x, layers, output, state, logits);
+    }
+
+    /// See [`sampling::draw`].
+    fn draw(_: &Runtime<Self>, logits: &mut [f32], inverse_temperature: f32, u: f64) -> usize {
+        sampling::draw(logits, inverse_temperature, u)
     }
 
     /// Whether dfdx's container holds the gradient of a parameter after a backward pass; else the kernels do.
@@ -137,10 +178,9 @@ pub trait Backend: Device<f32> {
     fn squared_norm(
         _: &Runtime<Self>,
         parameter: &Parameter<Self>,
-        gradients: &Gradients<f32, Self>,
+        gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
-        let sum: Scalar<Self> = gradients.get(&parameter.tensor).square().sum();
-        f64::from(sum.as_vec()[0])
+        update::squared_norm(&parameter.tensor, gradients)
     }
 
     /// Moves one parameter along its gradient, which is first multiplied by `scale`. `slots` are what the rule keeps for the parameter
@@ -170,83 +210,17 @@ pub trait Backend: Device<f32> {
     fn write(buffer: &mut Buffer<Self>, values: &[f32]);
 }
 
-impl Runtime<Cpu> {
-    /// The CPU with the composed operations alone: slow, and what the fused ones are compared with.
-    pub fn composed() -> Self {
-        let device = Cpu::default();
-        device.enable_cache();
-        Self {
-            device,
-            kernels: (),
-        }
+/// One step by the operations for whole sequences.
+fn composed_step<D: Backend>(
+    runtime: &Runtime<D>,
+    mut x: Matrix<D>,
+    layers: &[Weights<D>],
+    output: (&Matrix<D>, &Matrix<D>),
+    state: &mut [LayerState<D>],
+    logits: &mut Vec<f32>,
+) {
+    for (weights, state) in layers.iter().zip(state) {
+        (x, *state) = D::lstm(runtime, x, weights, state);
     }
+    *logits = D::logits(runtime, &x, output.0, output.1);
 }
-
-impl Backend for Cpu {
-    type Kernels = ();
-
-    fn read(buffer: &Buffer<Self>) -> Vec<f32> {
-        buffer.to_vec()
-    }
-
-    fn write(buffer: &mut Buffer<Self>, values: &[f32]) {
-        buffer.copy_from_slice(values);
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl Runtime<Cuda> {
-    /// The CUDA device with this number.
-    ///
-    /// # Errors
-    /// When there is no such device, or for a precision that it has no kernels for.
-    pub fn cuda(ordinal: usize, precision: Precision) -> anyhow::Result<Self> {
-        use anyhow::bail;
-        if precision != Precision::F32 {
-            bail!(
-                "precision bf16 has kernels on the CPU only: use precision f32 with --device cuda"
-            );
-        }
-        if let Err(error) = cudarc::driver::result::init() {
-            bail!(
-                "failed to start CUDA: {error:?}: is a driver installed? --device cpu needs none"
-            );
-        }
-        let devices = cudarc::driver::CudaDevice::count().unwrap_or(0);
-        if ordinal as i64 >= i64::from(devices) {
-            bail!("there is no CUDA device {ordinal}: the driver reports {devices}");
-        }
-        let device = Cuda::try_build(ordinal, 0)
-            .map_err(|error| anyhow::anyhow!("failed to start CUDA device {ordinal}: {error}"))?;
-        device.enable_cache();
-        Ok(Self {
-            device,
-            kernels: (),
-        })
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl Backend for Cuda {
-    type Kernels = ();
-
-    fn read(buffer: &Buffer<Self>) -> Vec<f32> {
-        let slice: &cudarc::driver::CudaSlice<f32> = buffer;
-        slice
-            .device()
-            .dtoh_sync_copy(slice)
-            .expect("a copy from the device to the host succeeds")
-    }
-
-    fn write(buffer: &mut Buffer<Self>, values: &[f32]) {
-        let slice: &mut cudarc::driver::CudaSlice<f32> = buffer;
-        slice
-            .device()
-            .htod_sync_copy_into(values, slice)
-            .expect("a copy from the host to the device succeeds");
-    }
-}
-impl Runtime<Cpu> { /// shim
- pub fn fused(_: crate::kernel::Kernels, _: Precision) -> Self { Self::composed() } }
-impl Precision { /// The name.
- pub fn name(self) -> &'static str { match self { Self::F32 => "f32", Self::Bf16 => "bf16" } } }

@@ -1,0 +1,68 @@
+//! The settings of a model.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// What a model reads and predicts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// One token of a vocabulary a step.
+    #[default]
+    Token,
+    /// The set of sounding keys a step.
+    Sigmoid,
+}
+
+/// The shape of a network and its first values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Token or sigmoid.
+    pub kind: ModelKind,
+    /// Width `E` of an embedding vector.
+    pub embedding: usize,
+    /// Width `H` of an LSTM layer.
+    pub hidden: usize,
+    /// LSTM layers, one over the other.
+    pub layers: usize,
+    /// Probability that a value is dropped between layers in training: at the input of each LSTM layer and of the projection, never
+    /// between time steps (Zaremba et al. 2014).
+    pub dropout: f32,
+    /// Standard deviation of the first embeddings. The other first values are U(−1/√H, 1/√H), the custom of deep learning libraries.
+    pub embedding_deviation: f32,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            kind: ModelKind::Token,
+            embedding: 128,
+            hidden: 128,
+            layers: 2,
+            dropout: 0.0,
+            embedding_deviation: 1.0,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Checks each value.
+    ///
+    /// # Errors
+    /// For a width or number of layers of 0, and for values out of range.
+    pub fn validate(&self) -> Result<()> {
+        ensure!(self.embedding > 0, "model.embedding must be at least 1");
+        ensure!(self.hidden > 0, "model.hidden must be at least 1");
+        ensure!(self.layers > 0, "model.layers must be at least 1");
+        ensure!(
+            (0.0..1.0).contains(&self.dropout),
+            "model.dropout must be at least 0 and below 1"
+        );
+        ensure!(
+            self.embedding_deviation.is_finite() && self.embedding_deviation >= 0.0,
+            "model.embedding_deviation must be a number of at least 0"
+        );
+        Ok(())
+    }
+}
