@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use super::super::record::{Metric, RunRecord};
 use super::super::text::number;
-use super::style::{self, Axis, Canvas, INK, MUTED, Mark, Panel, WIDTH, series_colour, series_mark};
+use super::style::{
+    self, Axis, Canvas, INK, MUTED, Mark, Panel, WIDTH, series_colour, series_mark,
+};
 use super::{Drawing, Spot, csv_text};
 
 /// A metric worth a curve: its name, what it is, whether smaller is better.
@@ -64,10 +66,16 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
     // The test split is scored once, so it is a number in a table and no curve.
     let of = |split: &'static str| {
         let rows = run.metrics.iter();
-        let rows = rows.filter(|row| row.metric == curve.metric && row.split == split && row.value.is_finite());
+        let rows = rows.filter(|row| {
+            row.metric == curve.metric && row.split == split && row.value.is_finite()
+        });
         (split, rows.collect::<Vec<&Metric>>())
     };
-    let series: Vec<_> = ["train", "valid"].into_iter().map(of).filter(|(_, rows)| !rows.is_empty()).collect();
+    let series: Vec<_> = ["train", "valid"]
+        .into_iter()
+        .map(of)
+        .filter(|(_, rows)| !rows.is_empty())
+        .collect();
     if series.is_empty() {
         return Ok(None);
     }
@@ -81,25 +89,52 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         unit,
     };
     let mut spots = Vec::new();
-    let title = format!("{} on train and held-out pieces — {}", curve.title, run.title());
+    let title = format!(
+        "{} on train and held-out pieces — {}",
+        curve.title,
+        run.title()
+    );
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         spots = paint(canvas, &plot)?;
         Ok(())
     })?;
     let rows = plot.series.iter().flat_map(|(_, rows)| rows.iter());
     let cells = |row: &&Metric| {
-        [row.split.clone(), row.epoch.to_string(), row.step.to_string(), row.metric.clone(), row.value.to_string()]
+        [
+            row.split.clone(),
+            row.epoch.to_string(),
+            row.step.to_string(),
+            row.metric.clone(),
+            row.value.to_string(),
+        ]
     };
-    let csv = csv_text(&["split", "epoch", "step", "metric", "value"], rows.map(cells))?;
+    let csv = csv_text(
+        &["split", "epoch", "step", "metric", "value"],
+        rows.map(cells),
+    )?;
     let ends = plot.series.iter().filter_map(|(split, rows)| {
-        Some(format!("{split} from {} to {}", number(rows.first()?.value), number(rows.last()?.value)))
+        Some(format!(
+            "{split} from {} to {}",
+            number(rows.first()?.value),
+            number(rows.last()?.value)
+        ))
     });
     let ends = ends.collect::<Vec<_>>().join("; ");
-    let best = plot.best.map(|best| format!(" The best held-out epoch is {} with {}.", best.epoch, number(best.value)));
+    let best = plot.best.map(|best| {
+        format!(
+            " The best held-out epoch is {} with {}.",
+            best.epoch,
+            number(best.value)
+        )
+    });
     let best = best.unwrap_or_default();
     Ok(Some(Drawing {
         name: format!("{}-curve", curve.metric.replace('_', "-")),
-        caption: format!("{} ({unit}) by epoch.{best} Corpus: {}.", curve.title, run.corpus_name()),
+        caption: format!(
+            "{} ({unit}) by epoch.{best} Corpus: {}.",
+            curve.title,
+            run.corpus_name()
+        ),
         alt: format!("{} in {unit}: {ends}.{best}", curve.title),
         svg,
         height: HEIGHT,
@@ -110,7 +145,11 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
 }
 
 /// The yardsticks that do not squeeze the curves when they are drawn as well.
-fn near_yardsticks(run: &RunRecord, curve: &Curve, series: &[(&str, Vec<&Metric>)]) -> Vec<(String, f64)> {
+fn near_yardsticks(
+    run: &RunRecord,
+    curve: &Curve,
+    series: &[(&str, Vec<&Metric>)],
+) -> Vec<(String, f64)> {
     let near = |value: f64| {
         let mut rows = series.iter().flat_map(|(_, rows)| rows.iter());
         rows.any(|row| (row.value - value).abs() < 3.0 * (value.abs() + 0.1))
@@ -119,31 +158,62 @@ fn near_yardsticks(run: &RunRecord, curve: &Curve, series: &[(&str, Vec<&Metric>
         let yardsticks = run.yardsticks(curve.metric, split).into_iter();
         yardsticks.map(move |(name, value)| (format!("{name}, {split}"), value))
     };
-    ["train", "valid"].into_iter().flat_map(of).filter(|(_, value)| near(*value)).collect()
+    ["train", "valid"]
+        .into_iter()
+        .flat_map(of)
+        .filter(|(_, value)| near(*value))
+        .collect()
 }
 
 /// Draws legend, axes, curves and marks; returns the places that tell their value.
 fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
-    let named = |split: &str| if split == "valid" { "held out (valid)".to_owned() } else { split.to_owned() };
+    let named = |split: &str| {
+        if split == "valid" {
+            "held out (valid)".to_owned()
+        } else {
+            split.to_owned()
+        }
+    };
     let lines = plot.series.iter().enumerate();
-    let mut entries: Vec<_> =
-        lines.map(|(i, (split, _))| (series_mark(i), series_colour(i), named(split))).collect();
+    let mut entries: Vec<_> = lines
+        .map(|(i, (split, _))| (series_mark(i), series_colour(i), named(split)))
+        .collect();
     if let Some(best) = plot.best {
-        entries.push((Mark::Hollow, INK, format!("best held out: {} at epoch {}", number(best.value), best.epoch)));
+        entries.push((
+            Mark::Hollow,
+            INK,
+            format!(
+                "best held out: {} at epoch {}",
+                number(best.value),
+                best.epoch
+            ),
+        ));
     }
     for (index, (name, value)) in plot.yardsticks.iter().enumerate() {
-        entries.push((Mark::Dashes(dash(index)), MUTED, format!("{name}: {}", number(*value))));
+        entries.push((
+            Mark::Dashes(dash(index)),
+            MUTED,
+            format!("{name}: {}", number(*value)),
+        ));
     }
     let top = canvas.legend(20, 88, &entries)?;
     let panel = panel(plot, top + 6);
     panel.draw_axes(canvas)?;
     for (index, (_, value)) in plot.yardsticks.iter().enumerate() {
         let (_, height) = panel.at(panel.x.low, *value);
-        canvas.dashed((panel.left, height), (panel.right, height), dash(index), MUTED)?;
+        canvas.dashed(
+            (panel.left, height),
+            (panel.right, height),
+            dash(index),
+            MUTED,
+        )?;
     }
     let mut spots = Vec::new();
     for (index, (split, rows)) in plot.series.iter().enumerate() {
-        let places: Vec<(i32, i32)> = rows.iter().map(|row| panel.at(f64::from(row.epoch), row.value)).collect();
+        let places: Vec<(i32, i32)> = rows
+            .iter()
+            .map(|row| panel.at(f64::from(row.epoch), row.value))
+            .collect();
         if places.len() > 1 {
             canvas.line(places.clone(), series_colour(index), 5)?;
         }
@@ -153,8 +223,20 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
             if i % stride == 0 || i + 1 == places.len() {
                 canvas.mark(series_mark(index), *place, 8, series_colour(index))?;
             }
-            let line = format!("epoch {}: {} {} {}", row.epoch, named(split), number(row.value), plot.unit);
-            spots.push(Spot { x: place.0, y: place.1, radius: 14, lines: vec![line], pitch: None });
+            let line = format!(
+                "epoch {}: {} {} {}",
+                row.epoch,
+                named(split),
+                number(row.value),
+                plot.unit
+            );
+            spots.push(Spot {
+                x: place.0,
+                y: place.1,
+                radius: 14,
+                lines: vec![line],
+                pitch: None,
+            });
         }
     }
     if let Some(best) = plot.best {
@@ -167,7 +249,11 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
 /// The panel that holds every row and yardstick, with a margin.
 fn panel(plot: &Plot, top: i32) -> Panel {
     let rows = || plot.series.iter().flat_map(|(_, rows)| rows.iter());
-    let values = || rows().map(|row| row.value).chain(plot.yardsticks.iter().map(|it| it.1));
+    let values = || {
+        rows()
+            .map(|row| row.value)
+            .chain(plot.yardsticks.iter().map(|it| it.1))
+    };
     let low = values().fold(f64::INFINITY, f64::min);
     let high = values().fold(f64::NEG_INFINITY, f64::max);
     let margin = ((high - low) * 0.08).max(1e-3 * high.abs());
@@ -177,7 +263,14 @@ fn panel(plot: &Plot, top: i32) -> Panel {
     let mut x = Axis::linear("epoch", first - pad, last + pad, 8);
     x.ticks.retain(|(value, _)| value.fract() == 0.0);
     let y = Axis::linear(&plot.axis, low - margin, high + margin, 6);
-    Panel { left: 150, top, right: WIDTH - 50, bottom: HEIGHT - 140, x, y }
+    Panel {
+        left: 150,
+        top,
+        right: WIDTH - 50,
+        bottom: HEIGHT - 140,
+        x,
+        y,
+    }
 }
 
 /// How long the dashes of the `index`-th yardstick are, so that they differ without colour.

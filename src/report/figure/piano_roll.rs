@@ -59,14 +59,25 @@ fn draw_sample(
     (low, high): (u8, u8),
     end: f64,
 ) -> Result<Drawing> {
-    let synthetic = run.stored.record.corpus.as_ref().is_some_and(|corpus| corpus.synthetic);
+    let synthetic = run
+        .stored
+        .record
+        .corpus
+        .as_ref()
+        .is_some_and(|corpus| corpus.synthetic);
     let (origin, colour) = match sample.origin {
         Origin::Generated => ("Generated", series_colour(0)),
         Origin::Real if synthetic => ("Excerpt of the synthetic corpus", series_colour(1)),
         Origin::Real => ("Real excerpt", series_colour(1)),
     };
-    let seed = sample.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
-    let temperature = sample.temperature.map(|it| format!(", temperature {it}")).unwrap_or_default();
+    let seed = sample
+        .seed
+        .map(|seed| format!(", seed {seed}"))
+        .unwrap_or_default();
+    let temperature = sample
+        .temperature
+        .map(|it| format!(", temperature {it}"))
+        .unwrap_or_default();
     let title = format!("{origin}{seed}{temperature}: {}", sample.description);
     let drawn: Vec<_> = sample
         .notes
@@ -74,65 +85,60 @@ fn draw_sample(
         .filter(|note| note.onset() < end)
         .collect();
     let mut spots = Vec::new();
-    let svg = style::figure(
-        HEIGHT,
-        &title,
-        &run.provenance_line(),
-        |canvas| {
-            let x = Axis::linear("seconds", 0.0, end, 10);
-            let octaves = (low..=high)
-                .filter(|pitch| pitch % 12 == 0)
-                .map(|pitch| (f64::from(pitch), note_name(pitch)))
-                .collect();
-            let y = Axis {
-                name: "pitch".to_owned(),
-                low: f64::from(low) - 0.5,
-                high: f64::from(high) + 0.5,
-                ticks: octaves,
-            };
-            let panel = Panel {
-                left: LEFT,
-                top: TOP,
-                right: RIGHT,
-                bottom: BOTTOM,
+    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+        let x = Axis::linear("seconds", 0.0, end, 10);
+        let octaves = (low..=high)
+            .filter(|pitch| pitch % 12 == 0)
+            .map(|pitch| (f64::from(pitch), note_name(pitch)))
+            .collect();
+        let y = Axis {
+            name: "pitch".to_owned(),
+            low: f64::from(low) - 0.5,
+            high: f64::from(high) + 0.5,
+            ticks: octaves,
+        };
+        let panel = Panel {
+            left: LEFT,
+            top: TOP,
+            right: RIGHT,
+            bottom: BOTTOM,
+            x,
+            y,
+        };
+        panel.draw_axes(canvas)?;
+        for note in &drawn {
+            let pitch = f64::from(note.pitch());
+            let until = (note.onset() + note.duration()).min(end);
+            let (left, top) = panel.at(note.onset(), pitch + 0.42);
+            let (right, bottom) = panel.at(until, pitch - 0.42);
+            // A gap of one unit keeps repeated notes apart.
+            canvas.bar(
+                (left, top),
+                ((right - 1).max(left + 2), bottom.max(top + 2)),
+                colour,
+            )?;
+        }
+        spots.extend(drawn.iter().take(MOST_SPOTS).map(|note| {
+            let (x, y) = panel.at(
+                note.onset() + note.duration() / 2.0,
+                f64::from(note.pitch()),
+            );
+            let lines = vec![format!(
+                "{} at {} s for {} s",
+                note_name(note.pitch()),
+                number(note.onset()),
+                number(note.duration())
+            )];
+            Spot {
                 x,
                 y,
-            };
-            panel.draw_axes(canvas)?;
-            for note in &drawn {
-                let pitch = f64::from(note.pitch());
-                let until = (note.onset() + note.duration()).min(end);
-                let (left, top) = panel.at(note.onset(), pitch + 0.42);
-                let (right, bottom) = panel.at(until, pitch - 0.42);
-                // A gap of one unit keeps repeated notes apart.
-                canvas.bar(
-                    (left, top),
-                    ((right - 1).max(left + 2), bottom.max(top + 2)),
-                    colour,
-                )?;
+                radius: 10,
+                lines,
+                pitch: Some(note.pitch()),
             }
-            spots.extend(drawn.iter().take(MOST_SPOTS).map(|note| {
-                let (x, y) = panel.at(
-                    note.onset() + note.duration() / 2.0,
-                    f64::from(note.pitch()),
-                );
-                let lines = vec![format!(
-                    "{} at {} s for {} s",
-                    note_name(note.pitch()),
-                    number(note.onset()),
-                    number(note.duration())
-                )];
-                Spot {
-                    x,
-                    y,
-                    radius: 10,
-                    lines,
-                    pitch: Some(note.pitch()),
-                }
-            }));
-            Ok(())
-        },
-    )?;
+        }));
+        Ok(())
+    })?;
     let csv = csv_text(
         &["onset_seconds", "duration_seconds", "pitch"],
         drawn.iter().map(|note| {

@@ -108,7 +108,8 @@ fn test_score(run: Option<&RunRecord>) -> Cell {
         let value = run?.number(&format!("test.{metric}.last"))?;
         Some(Cell::number(Some(value)).with_detail(Some(unit.to_owned())))
     };
-    let score = score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
+    let score =
+        score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
     score.unwrap_or_else(|| Cell::number(None))
 }
 

@@ -98,14 +98,21 @@ impl Table {
     /// Whether a column holds numbers, or nothing, and at least one number.
     pub fn is_numeric(&self, column: usize) -> bool {
         let cells = || self.rows.iter().map(|row| &row[column]);
-        cells().any(|cell| cell.number.is_some()) && cells().all(|cell| cell.number.is_some() || cell.text == "–")
+        cells().any(|cell| cell.number.is_some())
+            && cells().all(|cell| cell.number.is_some() || cell.text == "–")
     }
 
     /// The table as Markdown, its caption first.
     pub fn to_markdown(&self) -> String {
         let escape = |text: &str| text.replace('|', "\\|").replace('\n', " ");
         let mut markdown = format!("{}\n\n| {} |\n", self.caption, self.columns.join(" | "));
-        let rules = (0..self.columns.len()).map(|column| if self.is_numeric(column) { "---:" } else { "---" });
+        let rules = (0..self.columns.len()).map(|column| {
+            if self.is_numeric(column) {
+                "---:"
+            } else {
+                "---"
+            }
+        });
         markdown.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
         for row in &self.rows {
             let cells = row.iter().map(|cell| match &cell.detail {
