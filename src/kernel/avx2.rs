@@ -104,8 +104,4 @@ impl Simd for Avx2 {
         let mask = _mm256_set1_epi32(0xffff_0000u32 as i32);
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pairs), mask))
     }
-    #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast())
-    }
 }

@@ -32,7 +32,11 @@ unsafe fn halves<const BF16: bool>(value: __m512) -> __m256i {
 impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
     const WIDE: bool = true;
-    const PATH: KernelPath = if BF16 { KernelPath::Avx512Bf16 } else { KernelPath::Avx512 };
+    const PATH: KernelPath = if BF16 {
+        KernelPath::Avx512Bf16
+    } else {
+        KernelPath::Avx512
+    };
     type F = __m512;
 
     #[inline(always)]
@@ -88,7 +92,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     unsafe fn dot_pairs(acc: __m512, a: __m512, b: __m512) -> __m512 {
         if BF16 {
             // SAFETY: all are 512 bits without structure.
-            _mm512_dpbf16_ps(acc, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b))
+            _mm512_dpbf16_ps(
+                acc,
+                transmute::<__m512, __m512bh>(a),
+                transmute::<__m512, __m512bh>(b),
+            )
         } else {
             let acc = _mm512_fmadd_ps(Self::low_half(a), Self::low_half(b), acc);
             _mm512_fmadd_ps(Self::high_half(a), Self::high_half(b), acc)
@@ -112,9 +120,5 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     unsafe fn high_half(pairs: __m512) -> __m512 {
         let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
         _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), mask))
-    }
-    #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast())
     }
 }

@@ -38,9 +38,18 @@ impl Kernels {
         self.pool.run(masks.len().div_ceil(TASK_ROWS), &|_, task| {
             let rows = task * TASK_ROWS..((task + 1) * TASK_ROWS).min(masks.len());
             // SAFETY: this task's rows of `logits` and of the losses.
-            let (logits, losses) =
-                unsafe { (shared.slice(rows.start * KEYS, rows.len() * KEYS), own.slice(rows.start, rows.len())) };
-            path.dispatch(Rows { logits, masks: &masks[rows], scale, losses });
+            let (logits, losses) = unsafe {
+                (
+                    shared.slice(rows.start * KEYS, rows.len() * KEYS),
+                    own.slice(rows.start, rows.len()),
+                )
+            };
+            path.dispatch(Rows {
+                logits,
+                masks: &masks[rows],
+                scale,
+                losses,
+            });
         });
         // SAFETY: no task runs any more.
         let losses = unsafe { own.slice(0, masks.len()) };
@@ -64,9 +73,16 @@ impl Task for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for ((logits, &mask), loss) in self.logits.chunks_exact_mut(KEYS).zip(self.masks).zip(self.losses) {
+        for ((logits, &mask), loss) in self
+            .logits
+            .chunks_exact_mut(KEYS)
+            .zip(self.masks)
+            .zip(self.losses)
+        {
             let mut targets = [0.0f32; KEYS];
-            keys(mask).filter(|&key| key < KEYS).for_each(|key| targets[key] = 1.0);
+            keys(mask)
+                .filter(|&key| key < KEYS)
+                .for_each(|key| targets[key] = 1.0);
             let mut sum = 0.0;
             // SAFETY: at most `KEYS - at` lanes are touched; the dispatcher chose `S` for this CPU.
             unsafe {
@@ -105,19 +121,37 @@ mod tests {
         let mut numbers = Numbers::new(2);
         let mut logits = numbers.vector(150 * KEYS, 8.0);
         logits[..4].copy_from_slice(&[1e4, -1e4, 90.0, -90.0]);
-        let masks: Vec<u128> = (0..150).map(|_| 1u128 << (21 + numbers.below(88)) | 1 << 21).collect();
-        let target = |at: usize| if masks[at / KEYS] >> (21 + at % KEYS) & 1 == 1 { 1.0 } else { 0.0 };
+        let masks: Vec<u128> = (0..150)
+            .map(|_| 1u128 << (21 + numbers.below(88)) | 1 << 21)
+            .collect();
+        let target = |at: usize| {
+            if masks[at / KEYS] >> (21 + at % KEYS) & 1 == 1 {
+                1.0
+            } else {
+                0.0
+            }
+        };
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         let loss = |(at, &x): (usize, &f32)| softplus(f64::from(x)) - f64::from(x) * target(at);
         let truth: f64 = logits.iter().enumerate().map(loss).sum();
-        let gradient = |(at, &x): (usize, &f32)| 0.5 * (reference::sigmoid(f64::from(x)) - target(at));
+        let gradient =
+            |(at, &x): (usize, &f32)| 0.5 * (reference::sigmoid(f64::from(x)) - target(at));
         let gradients: Vec<f64> = logits.iter().enumerate().map(gradient).collect();
         for path in KernelPath::testable() {
             let mut bits = None;
             for threads in [1, 2, 3] {
                 let (mut found, mut nll) = (logits.clone(), [0.0; 150]);
-                let total = Kernels::new(path, threads).bce_with_logits(&mut found, &masks, 0.5, Some(&mut nll));
-                assert!((total - truth).abs() < 1e-6 * truth, "{}: {total} for {truth}", path.name());
+                let total = Kernels::new(path, threads).bce_with_logits(
+                    &mut found,
+                    &masks,
+                    0.5,
+                    Some(&mut nll),
+                );
+                assert!(
+                    (total - truth).abs() < 1e-6 * truth,
+                    "{}: {total} for {truth}",
+                    path.name()
+                );
                 reference::assert_close(&found, &gradients, 1e-6, path.name());
                 assert_eq!(total, nll.iter().map(|&nll| f64::from(nll)).sum::<f64>());
                 assert!(bits.is_none_or(|bits| bits == total.to_bits()));
@@ -129,7 +163,12 @@ mod tests {
     #[test]
     fn even_odds_cost_88_times_ln_2() {
         let mut logits = [0.0; KEYS];
-        let total = Kernels::new(KernelPath::detect(), 1).bce_with_logits(&mut logits, &[1 << 60], 1.0, None);
+        let total = Kernels::new(KernelPath::detect(), 1).bce_with_logits(
+            &mut logits,
+            &[1 << 60],
+            1.0,
+            None,
+        );
         assert!((total - 88.0 * std::f64::consts::LN_2).abs() < 1e-5);
         assert_eq!((logits[0], logits[39]), (0.5, -0.5));
     }

@@ -44,8 +44,14 @@ impl Kernels {
             return;
         }
         let width = out.len() / ids.len();
-        assert!(out.len() == ids.len() * width && width > 0 && table.len() % width == 0, "out is (N, E), table (V, E)");
-        assert!(ids.iter().all(|&id| (id as usize) < table.len() / width), "every id is a row of the table");
+        assert!(
+            out.len() == ids.len() * width && width > 0 && table.len().is_multiple_of(width),
+            "out is (N, E), table (V, E)"
+        );
+        assert!(
+            ids.iter().all(|&id| (id as usize) < table.len() / width),
+            "every id is a row of the table"
+        );
         let shared = Shared::of(out);
         self.pool.run(ids.len().div_ceil(TASK_ROWS), &|_, task| {
             let first = task * TASK_ROWS;
@@ -63,11 +69,26 @@ impl Kernels {
     ///
     /// # Panics
     /// If `dout` is not `ids.len() * width` long.
-    pub fn embedding_gradient(&mut self, ids: &[u32], dout: &[f32], width: usize, gradient: &mut RowGradient) {
+    pub fn embedding_gradient(
+        &mut self,
+        ids: &[u32],
+        dout: &[f32],
+        width: usize,
+        gradient: &mut RowGradient,
+    ) {
         assert_eq!(dout.len(), ids.len() * width, "one row of gradient per id");
-        let RowGradient { rows, values, order, starts } = gradient;
+        let RowGradient {
+            rows,
+            values,
+            order,
+            starts,
+        } = gradient;
         order.clear();
-        order.extend(ids.iter().enumerate().map(|(n, &id)| u64::from(id) << 32 | n as u64));
+        order.extend(
+            ids.iter()
+                .enumerate()
+                .map(|(n, &id)| u64::from(id) << 32 | n as u64),
+        );
         order.sort_unstable();
         rows.clear();
         starts.clear();
@@ -101,7 +122,11 @@ impl Kernels {
     /// If a slice has the wrong length or a mask a pitch that is no key.
     pub fn multi_hot_forward(&mut self, table: &[f32], masks: &[u128], out: &mut [f32]) {
         let width = table.len() / KEYS;
-        assert_eq!((table.len(), out.len()), (KEYS * width, masks.len() * width), "table is (88, E) and out (N, E)");
+        assert_eq!(
+            (table.len(), out.len()),
+            (KEYS * width, masks.len() * width),
+            "table is (88, E) and out (N, E)"
+        );
         check_masks(masks);
         if width == 0 {
             return;
@@ -128,7 +153,11 @@ impl Kernels {
     /// If a slice has the wrong length or a mask a pitch that is no key.
     pub fn multi_hot_backward(&mut self, masks: &[u128], dout: &[f32], dtable: &mut [f32]) {
         let width = dtable.len() / KEYS;
-        assert_eq!((dtable.len(), dout.len()), (KEYS * width, masks.len() * width), "dtable is (88, E), dout (N, E)");
+        assert_eq!(
+            (dtable.len(), dout.len()),
+            (KEYS * width, masks.len() * width),
+            "dtable is (88, E), dout (N, E)"
+        );
         check_masks(masks);
         dtable.fill(0.0);
         let shared = Shared::of(dtable);
@@ -138,7 +167,11 @@ impl Kernels {
                 let dout = &dout[n * width..][columns.clone()];
                 for key in keys(mask) {
                     // SAFETY: these columns belong to this task alone.
-                    add_to(self.path, unsafe { shared.slice(key * width + columns.start, columns.len()) }, dout);
+                    add_to(
+                        self.path,
+                        unsafe { shared.slice(key * width + columns.start, columns.len()) },
+                        dout,
+                    );
                 }
             }
         });
@@ -146,7 +179,10 @@ impl Kernels {
 }
 
 fn check_masks(masks: &[u128]) {
-    assert!(masks.iter().all(|mask| mask & !KEY_BITS == 0), "every sounding pitch is a key, 21 to 108");
+    assert!(
+        masks.iter().all(|mask| mask & !KEY_BITS == 0),
+        "every sounding pitch is a key, 21 to 108"
+    );
 }
 
 /// The keys of a mask, from 0, ascending.
@@ -179,7 +215,10 @@ impl Task for AddTo<'_> {
             // SAFETY: at most `len - at` lanes are touched.
             unsafe {
                 let to = self.to.as_mut_ptr().add(at);
-                let sum = S::add(S::load_up_to(to, len - at), S::load_up_to(self.from.as_ptr().add(at), len - at));
+                let sum = S::add(
+                    S::load_up_to(to, len - at),
+                    S::load_up_to(self.from.as_ptr().add(at), len - at),
+                );
                 S::store_up_to(to, len - at, sum);
             }
         }
@@ -194,7 +233,11 @@ mod tests {
     #[test]
     fn gathers_the_named_rows() {
         let mut out = [0.0; 6];
-        Kernels::new(KernelPath::detect(), 2).embedding_gather(&[1.0, 2.0, 3.0, 4.0], &[1, 0, 1], &mut out);
+        Kernels::new(KernelPath::detect(), 2).embedding_gather(
+            &[1.0, 2.0, 3.0, 4.0],
+            &[1, 0, 1],
+            &mut out,
+        );
         assert_eq!(out, [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     }
 
@@ -203,7 +246,12 @@ mod tests {
         let mut gradient = RowGradient::default();
         let mut kernels = Kernels::new(KernelPath::detect(), 1);
         kernels.embedding_gradient(&[9, 9], &[5.0; 4], 2, &mut gradient);
-        kernels.embedding_gradient(&[7, 2, 7], &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0], 2, &mut gradient);
+        kernels.embedding_gradient(
+            &[7, 2, 7],
+            &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0],
+            2,
+            &mut gradient,
+        );
         assert_eq!(gradient.rows, [2, 7]);
         assert_eq!(gradient.values, [3.0, 4.0, 11.0, 22.0]);
     }
@@ -212,7 +260,9 @@ mod tests {
     fn any_number_of_threads_gives_the_same_bits() {
         let mut numbers = Numbers::new(5);
         let ids: Vec<u32> = (0..1000).map(|_| numbers.below(300) as u32).collect();
-        let masks: Vec<u128> = (0..1000).map(|_| 1u128 << (21 + numbers.below(88)) | 1 << (21 + numbers.below(88))).collect();
+        let masks: Vec<u128> = (0..1000)
+            .map(|_| 1u128 << (21 + numbers.below(88)) | 1 << (21 + numbers.below(88)))
+            .collect();
         let (dout, table) = (numbers.vector(1000 * 37, 1.0), numbers.vector(88 * 37, 1.0));
         for path in KernelPath::testable() {
             let run = |threads| {
@@ -237,7 +287,10 @@ mod tests {
             let mut kernels = Kernels::new(path, 2);
             let mut out = [f32::NAN; 9];
             kernels.multi_hot_forward(&table, &masks, &mut out);
-            assert_eq!(out, [261.0, 263.0, 265.0, 0.0, 0.0, 0.0, 117.0, 118.0, 119.0]);
+            assert_eq!(
+                out,
+                [261.0, 263.0, 265.0, 0.0, 0.0, 0.0, 117.0, 118.0, 119.0]
+            );
             let mut dtable = vec![f32::NAN; KEYS * 3];
             kernels.multi_hot_backward(&masks, &out, &mut dtable);
             assert_eq!(dtable[..3], out[..3]);

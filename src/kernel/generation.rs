@@ -48,7 +48,9 @@ impl WeightRows<'_> {
 /// If the lengths differ.
 pub fn to_bf16(from: &[f32], to: &mut [u16]) {
     assert_eq!(from.len(), to.len(), "one bf16 for each f32");
-    from.iter().zip(to).for_each(|(&from, to)| *to = bf16_bits(from));
+    from.iter()
+        .zip(to)
+        .for_each(|(&from, to)| *to = bf16_bits(from));
 }
 
 impl Kernels {
@@ -57,9 +59,17 @@ impl Kernels {
     /// # Panics
     /// If a slice has the wrong length.
     pub fn head_logits(&mut self, h: &[f32], w: WeightRows<'_>, bias: &[f32], logits: &mut [f32]) {
-        assert_eq!((w.len(), bias.len()), (logits.len() * h.len(), logits.len()), "w is (V, K), bias and logits (V)");
+        assert_eq!(
+            (w.len(), bias.len()),
+            (logits.len() * h.len(), logits.len()),
+            "w is (V, K), bias and logits (V)"
+        );
         let path = self.path;
-        let rows = if w.len() < LEAST_WEIGHTS { logits.len().max(1) } else { TASK_ROWS };
+        let rows = if w.len() < LEAST_WEIGHTS {
+            logits.len().max(1)
+        } else {
+            TASK_ROWS
+        };
         let out = Shared::of(logits);
         self.pool.run(bias.len().div_ceil(rows), &|_, task| {
             let range = task * rows..((task + 1) * rows).min(bias.len());
@@ -75,7 +85,11 @@ impl Kernels {
     ///
     /// Returns 0 if there is nothing to choose from: no logits, none finite, or a NaN among them.
     pub fn sample(&mut self, logits: &[f32], inverse_temperature: f32, u: f64) -> usize {
-        self.path.dispatch(Sample { logits, inverse_temperature, u })
+        self.path.dispatch(Sample {
+            logits,
+            inverse_temperature,
+            u,
+        })
     }
 
     /// One time step of one lane: `x` `(I)`; `h` and `c` `(H)` are replaced by the new state. `shape.time` and
@@ -83,9 +97,20 @@ impl Kernels {
     ///
     /// # Panics
     /// If a slice has the wrong length.
-    pub fn lstm_step(&mut self, shape: LstmShape, weights: LstmWeights<'_>, x: &[f32], h: &mut [f32], c: &mut [f32]) {
+    pub fn lstm_step(
+        &mut self,
+        shape: LstmShape,
+        weights: LstmWeights<'_>,
+        x: &[f32],
+        h: &mut [f32],
+        c: &mut [f32],
+    ) {
         let LstmShape { input, hidden, .. } = shape;
-        assert_eq!((x.len(), h.len(), c.len()), (input, hidden, hidden), "x is (I), h and c are (H)");
+        assert_eq!(
+            (x.len(), h.len(), c.len()),
+            (input, hidden, hidden),
+            "x is (I), h and c are (H)"
+        );
         assert_eq!(weights.w_ih.len(), 4 * hidden * input, "w_ih is (4H, I)");
         assert_eq!(weights.w_hh.len(), 4 * hidden * hidden, "w_hh is (4H, H)");
         assert_eq!(weights.bias.len(), 4 * hidden, "the bias is (4H)");
@@ -103,8 +128,16 @@ impl Kernels {
 fn add_product(path: KernelPath, w: WeightRows<'_>, first: usize, x: &[f32], out: &mut [f32]) {
     let range = first * x.len()..(first + out.len()) * x.len();
     match w {
-        WeightRows::F32(w) => path.dispatch(AddProduct { w: &w[range], x, out }),
-        WeightRows::Bf16(w) => path.dispatch(AddProductBf16 { w: &w[range], x, out }),
+        WeightRows::F32(w) => path.dispatch(AddProduct {
+            w: &w[range],
+            x,
+            out,
+        }),
+        WeightRows::Bf16(w) => path.dispatch(AddProductBf16 {
+            w: &w[range],
+            x,
+            out,
+        }),
     }
 }
 
@@ -175,7 +208,8 @@ impl Task for AddProductBf16<'_> {
                     let slot = turn % 2 * 2;
                     let (x0, x1) = (even.as_ptr().add(at), odd.as_ptr().add(at));
                     acc[slot] = S::fma(S::low_half(unit), S::load_up_to(x0, count), acc[slot]);
-                    acc[slot + 1] = S::fma(S::high_half(unit), S::load_up_to(x1, count), acc[slot + 1]);
+                    acc[slot + 1] =
+                        S::fma(S::high_half(unit), S::load_up_to(x1, count), acc[slot + 1]);
                 }
                 *out += S::sum(S::add(S::add(acc[0], acc[1]), S::add(acc[2], acc[3])));
             }
@@ -218,7 +252,15 @@ impl Task for Step<'_> {
     fn run<S: Simd>(self) {
         let c = self.c.as_mut_ptr();
         // SAFETY: `lstm_step` checked that gates are four times as long as both states.
-        unsafe { cell::<S>(self.h.len(), self.gates.as_mut_ptr(), c, c, self.h.as_mut_ptr()) };
+        unsafe {
+            cell::<S>(
+                self.h.len(),
+                self.gates.as_mut_ptr(),
+                c,
+                c,
+                self.h.as_mut_ptr(),
+            )
+        };
     }
 }
 
@@ -234,13 +276,20 @@ impl Task for Sample<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> usize {
-        let greatest = self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let greatest = self
+            .logits
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
         if !greatest.is_finite() {
             return 0;
         }
         let mut weights = [0.0f32; SAMPLED];
-        let sums: Vec<f64> =
-            self.logits.chunks(SAMPLED).map(|block| self.weigh::<S>(block, greatest, &mut weights)).collect();
+        let sums: Vec<f64> = self
+            .logits
+            .chunks(SAMPLED)
+            .map(|block| self.weigh::<S>(block, greatest, &mut weights))
+            .collect();
         let mut left = sums.iter().sum::<f64>() * self.u;
         if left.is_nan() {
             return 0;
@@ -279,7 +328,10 @@ impl Sample<'_> {
             let mut sum = S::zero();
             for at in (0..logits.len()).step_by(S::LANES) {
                 let logit = S::load_up_to(logits.as_ptr().add(at), logits.len() - at);
-                let x = S::mul(S::sub(logit, S::splat(greatest)), S::splat(self.inverse_temperature));
+                let x = S::mul(
+                    S::sub(logit, S::splat(greatest)),
+                    S::splat(self.inverse_temperature),
+                );
                 let weight = S::sub(exp::<S>(x), least);
                 S::store_up_to(weights.as_mut_ptr().add(at), logits.len() - at, weight);
                 if at + S::LANES <= logits.len() {
@@ -287,7 +339,11 @@ impl Sample<'_> {
                 }
             }
             let rest = logits.len() / S::LANES * S::LANES;
-            f64::from(S::sum(sum)) + weights[rest..logits.len()].iter().map(|&weight| f64::from(weight)).sum::<f64>()
+            f64::from(S::sum(sum))
+                + weights[rest..logits.len()]
+                    .iter()
+                    .map(|&weight| f64::from(weight))
+                    .sum::<f64>()
         }
     }
 }
@@ -302,13 +358,19 @@ mod tests {
     fn logits_agree_with_f64_in_both_formats() {
         for (hidden, vocabulary) in [(1, 1), (128, 5000), (33, 70), (15, 1025)] {
             let mut numbers = Numbers::new(6);
-            let (h, w) = (numbers.vector(hidden, 1.0), numbers.vector(vocabulary * hidden, 1.0));
+            let (h, w) = (
+                numbers.vector(hidden, 1.0),
+                numbers.vector(vocabulary * hidden, 1.0),
+            );
             let bias = numbers.vector(vocabulary, 1.0);
             let mut rounded = vec![0; w.len()];
             to_bf16(&w, &mut rounded);
             let widened: Vec<f32> = rounded.iter().map(|&w| bf16_value(w)).collect();
             for path in KernelPath::testable() {
-                for (weights, held) in [(WeightRows::F32(&w), &w), (WeightRows::Bf16(&rounded), &widened)] {
+                for (weights, held) in [
+                    (WeightRows::F32(&w), &w),
+                    (WeightRows::Bf16(&rounded), &widened),
+                ] {
                     let [truth, ..] = reference::linear(&h, held, &bias, &bias);
                     let mut logits = vec![0.0; vocabulary];
                     Kernels::new(path, 2).head_logits(&h, weights, &bias, &mut logits);
@@ -328,7 +390,12 @@ mod tests {
             let mut kernels = Kernels::new(path, 1);
             let draws = [0.0, 0.24, 0.26, 0.49, 0.51, 0.89, 0.91, 0.999_999_999];
             let found = draws.map(|u| kernels.sample(&logits, 1.0, u));
-            assert_eq!(found, [5, 5, 1023, 1023, 1024, 1024, 2999, 2999], "{}", path.name());
+            assert_eq!(
+                found,
+                [5, 5, 1023, 1023, 1024, 1024, 2999, 2999],
+                "{}",
+                path.name()
+            );
             // A low temperature leaves the most probable.
             assert_eq!(kernels.sample(&logits, 100.0, 0.001), 1024);
             assert_eq!(kernels.sample(&[], 1.0, 0.5), 0);
@@ -339,16 +406,38 @@ mod tests {
 
     #[test]
     fn a_step_is_a_sequence_of_length_one() {
-        let shape = LstmShape { time: 1, batch: 1, input: 19, hidden: 37 };
+        let shape = LstmShape {
+            time: 1,
+            batch: 1,
+            input: 19,
+            hidden: 37,
+        };
         let mut numbers = Numbers::new(8);
-        let (w_ih, w_hh) = (numbers.vector(4 * 37 * 19, 0.3), numbers.vector(4 * 37 * 37, 0.3));
+        let (w_ih, w_hh) = (
+            numbers.vector(4 * 37 * 19, 0.3),
+            numbers.vector(4 * 37 * 37, 0.3),
+        );
         let (bias, x) = (numbers.vector(4 * 37, 0.3), numbers.vector(19, 1.0));
         let (mut h, mut c) = (numbers.vector(37, 1.0), numbers.vector(37, 1.0));
-        let weights = LstmWeights { w_ih: &w_ih, w_hh: &w_hh, bias: &bias };
+        let weights = LstmWeights {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            bias: &bias,
+        };
         let mut kernels = Kernels::new(KernelPath::detect(), 1);
         let (mut h_whole, mut c_whole) = (vec![0.0; 37], vec![0.0; 37]);
         let tape = &mut LstmTape::default();
-        kernels.lstm_forward(Precision::F32, shape, weights, &x, &h, &c, tape, &mut h_whole, &mut c_whole);
+        kernels.lstm_forward(
+            Precision::F32,
+            shape,
+            weights,
+            &x,
+            &h,
+            &c,
+            tape,
+            &mut h_whole,
+            &mut c_whole,
+        );
         kernels.lstm_step(shape, weights, &x, &mut h, &mut c);
         for (step, whole) in h.iter().chain(&c).zip(h_whole.iter().chain(&c_whole)) {
             assert!((step - whole).abs() < 1e-6, "{step} {whole}");

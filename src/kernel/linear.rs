@@ -4,7 +4,9 @@
 
 use super::path::FormatTask;
 use super::pool::Pool;
-use super::product::{Format, Left, Output, PackPanel, Panels, ROWS, RowsProduct, Start, full_tile, pack_row};
+use super::product::{
+    Format, Left, Output, PackPanel, Panels, ROWS, RowsProduct, Start, full_tile, pack_row,
+};
 use super::simd::Simd;
 use super::workspace::{Buffer, Shared, part};
 use super::{KernelPath, Kernels, Precision};
@@ -54,14 +56,35 @@ impl Products<'_> {
 
     /// Packs a right operand of `numbers` along the depth and `columns` across; `from` is `(numbers, columns)`, or where
     /// `transposed`, `(columns, numbers)`.
-    pub fn pack(&mut self, from: &[f32], transposed: bool, numbers: usize, columns: usize, to: &mut Buffer) -> Shared {
-        assert_eq!(from.len(), numbers * columns, "a right operand has its depth times its columns");
+    pub fn pack(
+        &mut self,
+        from: &[f32],
+        transposed: bool,
+        numbers: usize,
+        columns: usize,
+        to: &mut Buffer,
+    ) -> Shared {
+        assert_eq!(
+            from.len(),
+            numbers * columns,
+            "a right operand has its depth times its columns"
+        );
         let panels = Panels::new(columns, self.path.shape());
         let to = to.shared(panels.padded() * self.units(numbers));
         let from = Shared(from.as_ptr().cast_mut());
         let (path, precision) = (self.path, self.precision);
         self.pool.run(panels.count(), &|_, index| {
-            path.dispatch_in(precision, PackPanel { from: { from }.0, transposed, numbers, columns, to, index });
+            path.dispatch_in(
+                precision,
+                PackPanel {
+                    from: { from }.0,
+                    transposed,
+                    numbers,
+                    columns,
+                    to,
+                    index,
+                },
+            );
         });
         to
     }
@@ -77,7 +100,15 @@ impl Products<'_> {
         let (path, precision) = (self.path, self.precision);
         self.pool.run(rows.div_ceil(TASK_ROWS), &|_, task| {
             let rows = task * TASK_ROWS..((task + 1) * TASK_ROWS).min(rows);
-            path.dispatch_in(precision, PackRows { from: from_start, numbers, rows, to });
+            path.dispatch_in(
+                precision,
+                PackRows {
+                    from: from_start,
+                    numbers,
+                    rows,
+                    to,
+                },
+            );
         });
         to
     }
@@ -86,7 +117,15 @@ impl Products<'_> {
     pub fn product(&mut self, product: RowsProduct) {
         let (a, c) = (Shared(product.a.cast_mut()), Shared(product.c));
         let b = Shared(product.b.cast_mut());
-        let RowsProduct { lda, rows, depth, columns, ldc, start, .. } = product;
+        let RowsProduct {
+            lda,
+            rows,
+            depth,
+            columns,
+            ldc,
+            start,
+            ..
+        } = product;
         let (path, precision) = (self.path, self.precision);
         self.pool.run(rows.div_ceil(TASK_ROWS), &|_, task| {
             let first = task * TASK_ROWS;
@@ -94,13 +133,32 @@ impl Products<'_> {
             let (a, c) = unsafe { (a.at(first * lda), c.at(first * ldc)) };
             let rows = (rows - first).min(TASK_ROWS);
             let b = { b }.0;
-            path.dispatch_in(precision, RowsProduct { a, lda, rows, b, depth, columns, c, ldc, start });
+            path.dispatch_in(
+                precision,
+                RowsProduct {
+                    a,
+                    lda,
+                    rows,
+                    b,
+                    depth,
+                    columns,
+                    c,
+                    ldc,
+                    start,
+                },
+            );
         });
     }
 
     /// `dyᵀ · right` for each of `rights`, and the column sums of `dy` into `db`. `dy` is `(positions, db.len())`; all
     /// outputs are overwritten.
-    pub fn weight_gradient(&mut self, dy: &[f32], rights: &[Right], db: &mut [f32], chunk: &mut Buffer) {
+    pub fn weight_gradient(
+        &mut self,
+        dy: &[f32],
+        rights: &[Right],
+        db: &mut [f32],
+        chunk: &mut Buffer,
+    ) {
         let rows = db.len();
         let positions = dy.len() / rows;
         let groups = rows.div_ceil(ROWS);
@@ -113,7 +171,18 @@ impl Products<'_> {
             // SAFETY: the worker's own part of the buffer.
             let chunk = Shared(unsafe { chunk.at(worker * stride) });
             let groups = part(groups, tasks, task);
-            path.dispatch_in(precision, WeightGradient { dy, rows, positions, groups, rights, db, chunk });
+            path.dispatch_in(
+                precision,
+                WeightGradient {
+                    dy,
+                    rows,
+                    positions,
+                    groups,
+                    rights,
+                    db,
+                    chunk,
+                },
+            );
         });
     }
 }
@@ -134,7 +203,13 @@ impl FormatTask for PackRows {
         let units = self.numbers.div_ceil(M::PAIR);
         for row in self.rows {
             // SAFETY: `row` is below the number of rows that both buffers hold.
-            unsafe { pack_row::<S, M>(self.from.at(row * self.numbers), self.numbers, self.to.at(row * units)) };
+            unsafe {
+                pack_row::<S, M>(
+                    self.from.at(row * self.numbers),
+                    self.numbers,
+                    self.to.at(row * units),
+                )
+            };
         }
     }
 }
@@ -163,7 +238,12 @@ impl FormatTask for WeightGradient<'_> {
         if depth == 0 {
             for right in self.rights {
                 // SAFETY: as above.
-                unsafe { right.to.slice(own.start * right.columns, own.len() * right.columns) }.fill(0.0);
+                unsafe {
+                    right
+                        .to
+                        .slice(own.start * right.columns, own.len() * right.columns)
+                }
+                .fill(0.0);
             }
         }
         for first in (0..depth).step_by(CHUNK) {
@@ -182,7 +262,13 @@ impl FormatTask for WeightGradient<'_> {
                         let b = right.packed.at(p * panels.panel * depth + first * width);
                         for (at, group) in self.groups.clone().enumerate() {
                             let a = self.chunk.at(at * CHUNK * ROWS);
-                            let left = Left { a, lda: ROWS, outer: 1, stride: 0, inner: lines.len() };
+                            let left = Left {
+                                a,
+                                lda: ROWS,
+                                outer: 1,
+                                stride: 0,
+                                inner: lines.len(),
+                            };
                             let out = Output {
                                 c: right.to.at(group * ROWS * right.columns + p * panels.panel),
                                 ldc: right.columns,
@@ -202,9 +288,17 @@ impl FormatTask for WeightGradient<'_> {
 impl WeightGradient<'_> {
     /// Some lines of `dy`, this task's columns, regrouped so that a register kernel reads straight through.
     #[inline(always)]
-    unsafe fn pack_chunk<M: Format>(&self, lines: std::ops::Range<usize>, own: std::ops::Range<usize>) {
+    unsafe fn pack_chunk<M: Format>(
+        &self,
+        lines: std::ops::Range<usize>,
+        own: std::ops::Range<usize>,
+    ) {
         let value = |position: usize, row: usize| {
-            if position < self.positions && row < own.end { self.dy[position * self.rows + row] } else { 0.0 }
+            if position < self.positions && row < own.end {
+                self.dy[position * self.rows + row]
+            } else {
+                0.0
+            }
         };
         for (line, at) in lines.clone().enumerate() {
             let position = at * M::PAIR;
@@ -216,7 +310,11 @@ impl WeightGradient<'_> {
                     continue;
                 }
                 for (i, to) in to.iter_mut().enumerate() {
-                    let high = if M::PAIR == 2 { value(position + 1, first + i) } else { 0.0 };
+                    let high = if M::PAIR == 2 {
+                        value(position + 1, first + i)
+                    } else {
+                        0.0
+                    };
                     *to = M::unit(value(position, first + i), high);
                 }
             }
@@ -229,11 +327,22 @@ impl Kernels {
     ///
     /// # Panics
     /// If a slice has the wrong length.
-    pub fn linear_forward(&mut self, precision: Precision, x: &[f32], w: &[f32], bias: &[f32], y: &mut [f32]) {
+    pub fn linear_forward(
+        &mut self,
+        precision: Precision,
+        x: &[f32],
+        w: &[f32],
+        bias: &[f32],
+        y: &mut [f32],
+    ) {
         let (outputs, inputs, positions) = linear_shape(w, bias.len(), y.len());
         assert_eq!(x.len(), positions * inputs, "x is (N, I)");
         let ProductWorkspace { units, right, .. } = &mut self.product;
-        let mut products = Products { pool: &mut self.pool, path: self.path, precision };
+        let mut products = Products {
+            pool: &mut self.pool,
+            path: self.path,
+            precision,
+        };
         let b = products.pack(w, true, inputs, outputs, right);
         let a = products.rows(x, inputs, units);
         let depth = products.units(inputs);
@@ -267,9 +376,22 @@ impl Kernels {
         db: &mut [f32],
     ) {
         let (outputs, inputs, positions) = linear_shape(w, db.len(), dy.len());
-        assert_eq!((x.len(), dx.len(), dw.len()), (positions * inputs, positions * inputs, w.len()), "x is (N, I)");
-        let ProductWorkspace { units, right, chunk, .. } = &mut self.product;
-        let mut products = Products { pool: &mut self.pool, path: self.path, precision };
+        assert_eq!(
+            (x.len(), dx.len(), dw.len()),
+            (positions * inputs, positions * inputs, w.len()),
+            "x is (N, I)"
+        );
+        let ProductWorkspace {
+            units,
+            right,
+            chunk,
+            ..
+        } = &mut self.product;
+        let mut products = Products {
+            pool: &mut self.pool,
+            path: self.path,
+            precision,
+        };
         let b = products.pack(w, false, outputs, inputs, right);
         let a = products.rows(dy, outputs, units);
         let depth = products.units(outputs);
@@ -285,14 +407,21 @@ impl Kernels {
             start: Start::Zero,
         });
         let packed = products.pack(x, false, positions, inputs, right);
-        let right = Right { packed, columns: inputs, to: Shared::of(dw) };
+        let right = Right {
+            packed,
+            columns: inputs,
+            to: Shared::of(dw),
+        };
         products.weight_gradient(dy, &[right], db, chunk);
     }
 }
 
 /// Outputs, inputs and positions of a linear layer.
 fn linear_shape(w: &[f32], outputs: usize, y: usize) -> (usize, usize, usize) {
-    assert!(outputs > 0 && w.len() % outputs == 0 && y % outputs == 0, "w is (O, I), y (N, O) and the bias (O)");
+    assert!(
+        outputs > 0 && w.len().is_multiple_of(outputs) && y.is_multiple_of(outputs),
+        "w is (O, I), y (N, O) and the bias (O)"
+    );
     (outputs, w.len() / outputs, y / outputs)
 }
 
@@ -303,25 +432,43 @@ mod tests {
 
     #[test]
     fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
-        for (n, inputs, outputs) in [(1, 1, 1), (7, 5, 3), (50, 128, 88), (601, 33, 70), (13, 300, 19), (600, 16, 65)] {
+        for (n, inputs, outputs) in [
+            (1, 1, 1),
+            (7, 5, 3),
+            (50, 128, 88),
+            (601, 33, 70),
+            (13, 300, 19),
+            (600, 16, 65),
+        ] {
             let mut numbers = Numbers::new(3);
-            let (x, w) = (numbers.vector(n * inputs, 1.0), numbers.vector(outputs * inputs, 1.0));
-            let (bias, dy) = (numbers.vector(outputs, 1.0), numbers.vector(n * outputs, 1.0));
+            let (x, w) = (
+                numbers.vector(n * inputs, 1.0),
+                numbers.vector(outputs * inputs, 1.0),
+            );
+            let (bias, dy) = (
+                numbers.vector(outputs, 1.0),
+                numbers.vector(n * outputs, 1.0),
+            );
             let truth = reference::linear(&x, &w, &bias, &dy);
             for path in KernelPath::testable() {
                 for (precision, tolerance) in [(Precision::F32, 3e-6), (Precision::Bf16, 1.5e-2)] {
                     let mut first: Option<[Vec<f32>; 4]> = None;
                     for threads in [1, 2, 3] {
                         let mut kernels = Kernels::new(path, threads);
-                        let mut found = [dy.len(), x.len(), w.len(), outputs].map(|len| vec![f32::NAN; len]);
+                        let mut found =
+                            [dy.len(), x.len(), w.len(), outputs].map(|len| vec![f32::NAN; len]);
                         let [y, dx, dw, db] = &mut found;
                         kernels.linear_forward(precision, &x, &w, &bias, y);
                         kernels.linear_backward(precision, &x, &w, &dy, dx, dw, db);
-                        let name = format!("{} {precision:?} {n} x {inputs} x {outputs}", path.name());
+                        let name =
+                            format!("{} {precision:?} {n} x {inputs} x {outputs}", path.name());
                         for (found, truth) in found.iter().zip(&truth) {
                             reference::assert_close(found, truth, tolerance, &name);
                         }
-                        assert!(first.as_ref().is_none_or(|first| *first == found), "{name}: {threads} threads differ");
+                        assert!(
+                            first.as_ref().is_none_or(|first| *first == found),
+                            "{name}: {threads} threads differ"
+                        );
                         first = Some(found);
                     }
                 }

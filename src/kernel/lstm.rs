@@ -72,13 +72,25 @@ impl LstmShape {
     }
 
     fn check(self, weights: LstmWeights<'_>, x: &[f32], states: [&[f32]; 2], sequence: &[f32]) {
-        let Self { batch, input, hidden, .. } = self;
-        assert!(self.rows() > 0 && input > 0 && hidden > 0, "no size of an LSTM is zero: {self:?}");
+        let Self {
+            batch,
+            input,
+            hidden,
+            ..
+        } = self;
+        assert!(
+            self.rows() > 0 && input > 0 && hidden > 0,
+            "no size of an LSTM is zero: {self:?}"
+        );
         assert_eq!(weights.w_ih.len(), 4 * hidden * input, "w_ih is (4H, I)");
         assert_eq!(weights.w_hh.len(), 4 * hidden * hidden, "w_hh is (4H, H)");
         assert_eq!(weights.bias.len(), 4 * hidden, "the bias is (4H)");
         assert_eq!(x.len(), self.rows() * input, "x is (T, B, I)");
-        assert_eq!(states.map(<[f32]>::len), [batch * hidden; 2], "states are (B, H)");
+        assert_eq!(
+            states.map(<[f32]>::len),
+            [batch * hidden; 2],
+            "states are (B, H)"
+        );
         assert_eq!(sequence.len(), self.rows() * hidden, "h is (T, B, H)");
     }
 }
@@ -104,15 +116,30 @@ impl Kernels {
     ) {
         shape.check(weights, x, [h0, c0], h);
         assert_eq!(c_final.len(), c0.len(), "states are (B, H)");
-        let LstmShape { batch, input, hidden, .. } = shape;
+        let LstmShape {
+            batch,
+            input,
+            hidden,
+            ..
+        } = shape;
         let workspace = &mut self.lstm;
-        let mut products = Products { pool: &mut self.pool, path: self.path, precision };
+        let mut products = Products {
+            pool: &mut self.pool,
+            path: self.path,
+            precision,
+        };
         let gates = tape.gates.shared(shape.rows() * 4 * hidden);
         let cells = tape.cells.shared(shape.rows() * hidden);
         tape.shape = Some(shape);
 
         let w_ih = products.pack(weights.w_ih, true, input, 4 * hidden, &mut workspace.input);
-        let w_hh = products.pack(weights.w_hh, true, hidden, 4 * hidden, &mut workspace.recurrent);
+        let w_hh = products.pack(
+            weights.w_hh,
+            true,
+            hidden,
+            4 * hidden,
+            &mut workspace.recurrent,
+        );
         let inputs = products.rows(x, input, &mut workspace.units);
         let depth = products.units(input);
         products.product(RowsProduct {
@@ -131,10 +158,25 @@ impl Kernels {
         let (path, tasks) = (self.path, self.pool.threads().min(batch));
         self.pool.run(tasks, &|_, task| {
             let lanes = part(batch, tasks, task);
-            path.dispatch_in(precision, Forward { shape, lanes, w_hh, h0, c0, gates, cells, h, states });
+            path.dispatch_in(
+                precision,
+                Forward {
+                    shape,
+                    lanes,
+                    w_hh,
+                    h0,
+                    c0,
+                    gates,
+                    cells,
+                    h,
+                    states,
+                },
+            );
         });
         // SAFETY: no task runs any more; the last time step's cells.
-        c_final.copy_from_slice(unsafe { cells.slice((shape.rows() - batch) * hidden, batch * hidden) });
+        c_final.copy_from_slice(unsafe {
+            cells.slice((shape.rows() - batch) * hidden, batch * hidden)
+        });
     }
 
     /// Gradients of a layer from `dh` `(T, B, H)`, the gradient with respect to its outputs; none comes from beyond the
@@ -163,18 +205,53 @@ impl Kernels {
         db: &mut [f32],
     ) {
         shape.check(weights, x, [h0, c0], h);
-        assert_eq!((dh.len(), dx.len()), (h.len(), x.len()), "gradients are shaped like values");
-        assert_eq!(dw_ih.len(), weights.w_ih.len(), "gradients are shaped like values");
-        assert_eq!(dw_hh.len(), weights.w_hh.len(), "gradients are shaped like values");
-        assert_eq!(db.len(), weights.bias.len(), "gradients are shaped like values");
-        assert_eq!(tape.shape.take(), Some(shape), "the tape was filled by a forward pass of this shape");
-        let LstmShape { batch, input, hidden, .. } = shape;
+        assert_eq!(
+            (dh.len(), dx.len()),
+            (h.len(), x.len()),
+            "gradients are shaped like values"
+        );
+        assert_eq!(
+            dw_ih.len(),
+            weights.w_ih.len(),
+            "gradients are shaped like values"
+        );
+        assert_eq!(
+            dw_hh.len(),
+            weights.w_hh.len(),
+            "gradients are shaped like values"
+        );
+        assert_eq!(
+            db.len(),
+            weights.bias.len(),
+            "gradients are shaped like values"
+        );
+        assert_eq!(
+            tape.shape.take(),
+            Some(shape),
+            "the tape was filled by a forward pass of this shape"
+        );
+        let LstmShape {
+            batch,
+            input,
+            hidden,
+            ..
+        } = shape;
         let workspace = &mut self.lstm;
-        let mut products = Products { pool: &mut self.pool, path: self.path, precision };
+        let mut products = Products {
+            pool: &mut self.pool,
+            path: self.path,
+            precision,
+        };
         let gates = tape.gates.shared(shape.rows() * 4 * hidden);
         let cells = tape.cells.shared(shape.rows() * hidden);
 
-        let w_hh = products.pack(weights.w_hh, false, 4 * hidden, hidden, &mut workspace.recurrent);
+        let w_hh = products.pack(
+            weights.w_hh,
+            false,
+            4 * hidden,
+            hidden,
+            &mut workspace.recurrent,
+        );
         let w_ih = products.pack(weights.w_ih, false, 4 * hidden, input, &mut workspace.input);
         let depth = products.units(4 * hidden);
         let units = match precision {
@@ -185,7 +262,20 @@ impl Kernels {
         let (path, tasks) = (self.path, products.pool.threads().min(batch));
         products.pool.run(tasks, &|_, task| {
             let lanes = part(batch, tasks, task);
-            path.dispatch_in(precision, Backward { shape, lanes, w_hh, c0, dh, gates, cells, units, sums });
+            path.dispatch_in(
+                precision,
+                Backward {
+                    shape,
+                    lanes,
+                    w_hh,
+                    c0,
+                    dh,
+                    gates,
+                    cells,
+                    units,
+                    sums,
+                },
+            );
         });
         products.product(RowsProduct {
             a: units.0,
@@ -205,10 +295,24 @@ impl Kernels {
         previous[..h0.len()].copy_from_slice(h0);
         previous[h0.len()..].copy_from_slice(&h[..h.len() - h0.len()]);
         let packed_x = products.pack(x, false, shape.rows(), input, &mut workspace.input);
-        let packed_h = products.pack(previous, false, shape.rows(), hidden, &mut workspace.recurrent);
+        let packed_h = products.pack(
+            previous,
+            false,
+            shape.rows(),
+            hidden,
+            &mut workspace.recurrent,
+        );
         let rights = [
-            Right { packed: packed_x, columns: input, to: Shared::of(dw_ih) },
-            Right { packed: packed_h, columns: hidden, to: Shared::of(dw_hh) },
+            Right {
+                packed: packed_x,
+                columns: input,
+                to: Shared::of(dw_ih),
+            },
+            Right {
+                packed: packed_h,
+                columns: hidden,
+                to: Shared::of(dw_hh),
+            },
         ];
         // SAFETY: the tape's gates, by now their gradients; no task writes them any more.
         let dgates = unsafe { gates.slice(0, shape.rows() * 4 * hidden) };
@@ -235,7 +339,12 @@ impl FormatTask for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd, M: Format>(self) {
-        let LstmShape { time, batch, hidden, .. } = self.shape;
+        let LstmShape {
+            time,
+            batch,
+            hidden,
+            ..
+        } = self.shape;
         let depth = hidden.div_ceil(M::PAIR);
         for t in 0..time {
             // SAFETY: rows of this task's lanes, in this time step and the one before.
@@ -244,7 +353,11 @@ impl FormatTask for Forward<'_> {
                 let h0 = self.h0.as_ptr().add(self.lanes.start * hidden);
                 let c0 = self.c0.as_ptr().add(self.lanes.start * hidden);
                 let previous = |now: Shared, first| {
-                    if t == 0 { first } else { now.at((row - batch) * hidden).cast_const() }
+                    if t == 0 {
+                        first
+                    } else {
+                        now.at((row - batch) * hidden).cast_const()
+                    }
                 };
                 let (h_before, c_before) = (previous(self.h, h0), previous(self.cells, c0));
                 let mut a = h_before;
@@ -284,7 +397,13 @@ impl FormatTask for Forward<'_> {
 /// One lane's step from its gates' sums: activates the gates in place and writes the new cell and hidden state, each
 /// `hidden` wide. `c_before` and `c` may be the same.
 #[inline(always)]
-pub(super) unsafe fn cell<S: Simd>(hidden: usize, gates: *mut f32, c_before: *const f32, c: *mut f32, h: *mut f32) {
+pub(super) unsafe fn cell<S: Simd>(
+    hidden: usize,
+    gates: *mut f32,
+    c_before: *const f32,
+    c: *mut f32,
+    h: *mut f32,
+) {
     for j in (0..hidden).step_by(S::LANES) {
         let count = hidden - j;
         let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates.add(gate * hidden + j));
@@ -296,7 +415,11 @@ pub(super) unsafe fn cell<S: Simd>(hidden: usize, gates: *mut f32, c_before: *co
         S::store_up_to(f, count, forget);
         S::store_up_to(g, count, candidate);
         S::store_up_to(o, count, output);
-        let state = S::fma(forget, S::load_up_to(c_before.add(j), count), S::mul(input, candidate));
+        let state = S::fma(
+            forget,
+            S::load_up_to(c_before.add(j), count),
+            S::mul(input, candidate),
+        );
         S::store_up_to(c.add(j), count, state);
         S::store_up_to(h.add(j), count, S::mul(output, tanh::<S>(state)));
     }
@@ -322,7 +445,12 @@ impl FormatTask for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd, M: Format>(self) {
-        let LstmShape { time, batch, hidden, .. } = self.shape;
+        let LstmShape {
+            time,
+            batch,
+            hidden,
+            ..
+        } = self.shape;
         let depth = (4 * hidden).div_ceil(M::PAIR);
         // SAFETY: rows of this task's lanes throughout.
         unsafe {
@@ -388,15 +516,34 @@ unsafe fn cell_gradient<S: Simd>(
         let f = S::load_up_to(at[1], count);
         let g = S::load_up_to(at[2], count);
         let o = S::load_up_to(at[3], count);
-        let dh = S::add(S::load_up_to(dh.add(j), count), S::load_up_to(to_h.add(j), count));
+        let dh = S::add(
+            S::load_up_to(dh.add(j), count),
+            S::load_up_to(to_h.add(j), count),
+        );
         let tanh_c = tanh::<S>(S::load_up_to(c.add(j), count));
         let slope = S::sub(one, S::mul(tanh_c, tanh_c));
         let dc = S::fma(S::mul(dh, o), slope, S::load_up_to(to_c.add(j), count));
         let before = S::load_up_to(c_before.add(j), count);
-        S::store_up_to(at[0], count, S::mul(S::mul(dc, g), S::mul(i, S::sub(one, i))));
-        S::store_up_to(at[1], count, S::mul(S::mul(dc, before), S::mul(f, S::sub(one, f))));
-        S::store_up_to(at[2], count, S::mul(S::mul(dc, i), S::sub(one, S::mul(g, g))));
-        S::store_up_to(at[3], count, S::mul(S::mul(dh, tanh_c), S::mul(o, S::sub(one, o))));
+        S::store_up_to(
+            at[0],
+            count,
+            S::mul(S::mul(dc, g), S::mul(i, S::sub(one, i))),
+        );
+        S::store_up_to(
+            at[1],
+            count,
+            S::mul(S::mul(dc, before), S::mul(f, S::sub(one, f))),
+        );
+        S::store_up_to(
+            at[2],
+            count,
+            S::mul(S::mul(dc, i), S::sub(one, S::mul(g, g))),
+        );
+        S::store_up_to(
+            at[3],
+            count,
+            S::mul(S::mul(dh, tanh_c), S::mul(o, S::sub(one, o))),
+        );
         S::store_up_to(to_c.add(j), count, S::mul(dc, f));
     }
 }
@@ -423,7 +570,12 @@ mod tests {
             let mut numbers = Numbers::new(11);
             let size = 1.0 / (hidden as f32).sqrt();
             Self {
-                shape: LstmShape { time, batch, input, hidden },
+                shape: LstmShape {
+                    time,
+                    batch,
+                    input,
+                    hidden,
+                },
                 w_ih: numbers.vector(4 * hidden * input, size),
                 w_hh: numbers.vector(4 * hidden * hidden, size),
                 bias: numbers.vector(4 * hidden, 0.5),
@@ -438,30 +590,54 @@ mod tests {
         fn run(&self, path: KernelPath, precision: Precision, threads: usize) -> [Vec<f32>; 6] {
             let mut kernels = Kernels::new(path, threads);
             let mut tape = LstmTape::default();
-            let weights = LstmWeights { w_ih: &self.w_ih, w_hh: &self.w_hh, bias: &self.bias };
+            let weights = LstmWeights {
+                w_ih: &self.w_ih,
+                w_hh: &self.w_hh,
+                bias: &self.bias,
+            };
             let (x, h0, c0) = (&self.x, &self.h0, &self.c0);
-            let lengths = [&self.dh, &self.c0, &self.x, &self.w_ih, &self.w_hh, &self.bias];
+            let lengths = [
+                &self.dh, &self.c0, &self.x, &self.w_ih, &self.w_hh, &self.bias,
+            ];
             let mut found = lengths.map(|values| vec![f32::NAN; values.len()]);
             let [h, c, dx, dw_ih, dw_hh, db] = &mut found;
             for _ in 0..2 {
                 kernels.lstm_forward(precision, self.shape, weights, x, h0, c0, &mut tape, h, c);
                 kernels.lstm_backward(
-                    precision, self.shape, weights, x, h0, c0, h, &mut tape, &self.dh, dx, dw_ih, dw_hh, db,
+                    precision, self.shape, weights, x, h0, c0, h, &mut tape, &self.dh, dx, dw_ih,
+                    dw_hh, db,
                 );
             }
             found
         }
 
         fn truth(&self) -> [Vec<f64>; 6] {
-            let LstmShape { time, batch, input, hidden } = self.shape;
+            let LstmShape {
+                time,
+                batch,
+                input,
+                hidden,
+            } = self.shape;
             let weights = [&self.w_ih[..], &self.w_hh, &self.bias];
             let states = [&self.h0[..], &self.c0];
-            reference::lstm([time, batch, input, hidden], weights, &self.x, states, &self.dh)
+            reference::lstm(
+                [time, batch, input, hidden],
+                weights,
+                &self.x,
+                states,
+                &self.dh,
+            )
         }
     }
 
-    const SHAPES: [(usize, usize, usize, usize); 6] =
-        [(1, 1, 1, 1), (3, 2, 5, 7), (4, 13, 16, 24), (7, 5, 33, 18), (2, 30, 128, 65), (40, 8, 9, 10)];
+    const SHAPES: [(usize, usize, usize, usize); 6] = [
+        (1, 1, 1, 1),
+        (3, 2, 5, 7),
+        (4, 13, 16, 24),
+        (7, 5, 33, 18),
+        (2, 30, 128, 65),
+        (40, 8, 9, 10),
+    ];
 
     #[test]
     fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
@@ -486,7 +662,11 @@ mod tests {
             for precision in [Precision::F32, Precision::Bf16] {
                 let one = case.run(path, precision, 1);
                 for threads in [2, 3] {
-                    assert!(one == case.run(path, precision, threads), "{} {precision:?}: {threads} differ", path.name());
+                    assert!(
+                        one == case.run(path, precision, threads),
+                        "{} {precision:?}: {threads} differ",
+                        path.name()
+                    );
                 }
             }
         }
@@ -509,7 +689,11 @@ mod tests {
                 };
                 let kept = values[at];
                 values[at] += sign * by;
-                *loss = case.truth()[0].iter().zip(&case.dh).map(|(h, &dh)| h * f64::from(dh)).sum();
+                *loss = case.truth()[0]
+                    .iter()
+                    .zip(&case.dh)
+                    .map(|(h, &dh)| h * f64::from(dh))
+                    .sum();
                 match which {
                     0 => case.x[at] = kept,
                     1 => case.w_ih[at] = kept,
@@ -523,7 +707,11 @@ mod tests {
             for at in [0, gradient.len() / 2, gradient.len() - 1] {
                 let slope = moved(which, at);
                 let error = (slope - f64::from(gradient[at])).abs();
-                assert!(error < 1e-4 * (1.0 + slope.abs()), "{which} {at}: {slope} {}", gradient[at]);
+                assert!(
+                    error < 1e-4 * (1.0 + slope.abs()),
+                    "{which} {at}: {slope} {}",
+                    gradient[at]
+                );
             }
         }
     }
@@ -532,12 +720,27 @@ mod tests {
     #[should_panic(expected = "the tape was filled")]
     fn a_tape_serves_one_backward_pass() {
         let case = Case::new((2, 2, 3, 4));
-        let weights = LstmWeights { w_ih: &case.w_ih, w_hh: &case.w_hh, bias: &case.bias };
+        let weights = LstmWeights {
+            w_ih: &case.w_ih,
+            w_hh: &case.w_hh,
+            bias: &case.bias,
+        };
         let (mut dx, mut dw_ih) = (vec![0.0; case.x.len()], vec![0.0; case.w_ih.len()]);
         let (mut dw_hh, mut db) = (vec![0.0; case.w_hh.len()], vec![0.0; case.bias.len()]);
         Kernels::new(KernelPath::detect(), 1).lstm_backward(
-            Precision::F32, case.shape, weights, &case.x, &case.h0, &case.c0, &case.dh, &mut LstmTape::default(),
-            &case.dh, &mut dx, &mut dw_ih, &mut dw_hh, &mut db,
+            Precision::F32,
+            case.shape,
+            weights,
+            &case.x,
+            &case.h0,
+            &case.c0,
+            &case.dh,
+            &mut LstmTape::default(),
+            &case.dh,
+            &mut dx,
+            &mut dw_ih,
+            &mut dw_hh,
+            &mut db,
         );
     }
 }

@@ -48,7 +48,7 @@ unsafe fn exp_parts<S: Simd>(x: S::F) -> (S::F, S::F) {
     let mut q = S::splat(1.395_048e-3);
     q = S::fma(q, r, S::splat(8.368_882e-3));
     q = S::fma(q, r, S::splat(4.166_620_6e-2));
-    q = S::fma(q, r, S::splat(1.666_651_9e-1));
+    q = S::fma(q, r, S::splat(1.666_652e-1));
     q = S::fma(q, r, S::splat(0.5));
     let p = S::fma(S::mul(r, r), q, r);
     (S::scale_exponent(S::splat(1.0), magic), p)
@@ -129,7 +129,11 @@ mod tests {
         path.dispatch(Map(name, &mut values));
         let errors = points.iter().zip(&values).map(|(&x, &y)| {
             let truth = truth(f64::from(x));
-            if truth == 0.0 { f64::from(y).abs() } else { ((f64::from(y) - truth) / truth).abs() }
+            if truth == 0.0 {
+                f64::from(y).abs()
+            } else {
+                ((f64::from(y) - truth) / truth).abs()
+            }
         });
         errors.fold(0.0, f64::max)
     }
@@ -152,7 +156,11 @@ mod tests {
                 ("ln_1p", (1e-30, 1e-4), f64::ln_1p),
             ] {
                 let worst = worst(path, name, range, truth);
-                assert!(worst < 3e-7, "{} {name} over {range:?}: {worst:e}", path.name());
+                assert!(
+                    worst < 3e-7,
+                    "{} {name} over {range:?}: {worst:e}",
+                    path.name()
+                );
             }
         }
     }
@@ -160,7 +168,8 @@ mod tests {
     #[test]
     fn infinities_and_nan_come_out_as_limits_and_nan() {
         for path in KernelPath::testable() {
-            let mut values = [[f32::INFINITY; 16], [f32::NEG_INFINITY; 16], [f32::NAN; 16]].concat();
+            let mut values =
+                [[f32::INFINITY; 16], [f32::NEG_INFINITY; 16], [f32::NAN; 16]].concat();
             path.dispatch(Map("tanh", &mut values));
             assert_eq!((values[0], values[16]), (1.0, -1.0));
             assert!(values[32].is_nan());

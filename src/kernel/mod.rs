@@ -7,8 +7,8 @@
 //!
 //! | method of [`Kernels`] | computes | file |
 //! |---|---|---|
-//! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head.rs` |
-//! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head.rs` |
+//! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head/` |
+//! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head/` |
 //! | [`head_logits`](Kernels::head_logits), [`sample`](Kernels::sample) | one position's logits, and a draw from them | `generation.rs` |
 //! | [`lstm_forward`](Kernels::lstm_forward), [`lstm_backward`](Kernels::lstm_backward) | one LSTM layer over a whole sequence | `lstm.rs` |
 //! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation.rs` |
@@ -17,7 +17,7 @@
 //! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `embedding.rs` |
 //! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
 //! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer.rs` |
-//! | [`peak_rate`](Kernels::peak_rate) | the CPU's own multiply-add rate, for benchmarks | `peak.rs` |
+//! | [`peak_operations`](Kernels::peak_operations) | multiply-adds and nothing else, for benchmarks | `peak.rs` |
 //! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer.rs` |
 //!
 //! # Promises
@@ -87,7 +87,11 @@ impl Kernels {
     /// # Panics
     /// If this CPU cannot run `path`; [`KernelPath::parse`] and [`KernelPath::detect`] only give paths that it can.
     pub fn new(path: KernelPath, threads: usize) -> Self {
-        assert!(path.is_available(), "this CPU cannot run kernel path '{}'", path.name());
+        assert!(
+            path.is_available(),
+            "this CPU cannot run kernel path '{}'",
+            path.name()
+        );
         Self {
             path,
             pool: pool::Pool::new(threads),

@@ -70,7 +70,13 @@ impl Kernels {
         m: &mut [f32],
         v: &mut [f32],
     ) {
-        self.update(adam.at(step), grad_scale, param, Gradient::Dense(grad), [m, v]);
+        self.update(
+            adam.at(step),
+            grad_scale,
+            param,
+            Gradient::Dense(grad),
+            [m, v],
+        );
     }
 
     /// One Adam update of a table `(V, E)` from the gradient of its touched rows; `m` and `v` are as long as `table`.
@@ -88,7 +94,13 @@ impl Kernels {
         m: &mut [f32],
         v: &mut [f32],
     ) {
-        self.update(adam.at(step), grad_scale, table, Gradient::Rows(gradient), [m, v]);
+        self.update(
+            adam.at(step),
+            grad_scale,
+            table,
+            Gradient::Rows(gradient),
+            [m, v],
+        );
     }
 
     /// One RMSprop update. All slices are as long as `param`, but `velocity` may be empty where the momentum is zero.
@@ -104,7 +116,13 @@ impl Kernels {
         square_average: &mut [f32],
         velocity: &mut [f32],
     ) {
-        self.update(*rmsprop, grad_scale, param, Gradient::Dense(grad), [square_average, velocity]);
+        self.update(
+            *rmsprop,
+            grad_scale,
+            param,
+            Gradient::Dense(grad),
+            [square_average, velocity],
+        );
     }
 
     /// One RMSprop update of a table from the gradient of its touched rows.
@@ -120,15 +138,34 @@ impl Kernels {
         square_average: &mut [f32],
         velocity: &mut [f32],
     ) {
-        self.update(*rmsprop, grad_scale, table, Gradient::Rows(gradient), [square_average, velocity]);
+        self.update(
+            *rmsprop,
+            grad_scale,
+            table,
+            Gradient::Rows(gradient),
+            [square_average, velocity],
+        );
     }
 
     /// One SGD update. `grad` is as long as `param`, `velocity` too unless the momentum is zero, when it may be empty.
     ///
     /// # Panics
     /// If a slice has another length.
-    pub fn sgd(&mut self, sgd: &Sgd, grad_scale: f32, param: &mut [f32], grad: &[f32], velocity: &mut [f32]) {
-        self.update(*sgd, grad_scale, param, Gradient::Dense(grad), [velocity, &mut []]);
+    pub fn sgd(
+        &mut self,
+        sgd: &Sgd,
+        grad_scale: f32,
+        param: &mut [f32],
+        grad: &[f32],
+        velocity: &mut [f32],
+    ) {
+        self.update(
+            *sgd,
+            grad_scale,
+            param,
+            Gradient::Dense(grad),
+            [velocity, &mut []],
+        );
     }
 
     /// One SGD update of a table from the gradient of its touched rows.
@@ -143,7 +180,13 @@ impl Kernels {
         gradient: &RowGradient,
         velocity: &mut [f32],
     ) {
-        self.update(*sgd, grad_scale, table, Gradient::Rows(gradient), [velocity, &mut []]);
+        self.update(
+            *sgd,
+            grad_scale,
+            table,
+            Gradient::Rows(gradient),
+            [velocity, &mut []],
+        );
     }
 
     /// The sum of the squares, the same bits for any number of threads. For a [`RowGradient`] pass its `values`.
@@ -158,7 +201,9 @@ impl Kernels {
             unsafe { sums.at(2 * task).cast::<f64>().write(sum) };
         });
         // SAFETY: no task runs any more; each wrote its place.
-        (0..tasks).map(|task| unsafe { sums.at(2 * task).cast::<f64>().read() }).sum()
+        (0..tasks)
+            .map(|task| unsafe { sums.at(2 * task).cast::<f64>().read() })
+            .sum()
     }
 
     fn update<R: Rule>(
@@ -172,7 +217,10 @@ impl Kernels {
         let len = param.len();
         let used = rule.states();
         for (state, used) in state.iter().zip(used) {
-            assert!(state.len() == len || (!used && state.is_empty()), "optimizer state is as long as its parameter");
+            assert!(
+                state.len() == len || (!used && state.is_empty()),
+                "optimizer state is as long as its parameter"
+            );
         }
         let mut unit = TASK_VALUES;
         if let Gradient::Dense(grad) = gradient {
@@ -180,8 +228,14 @@ impl Kernels {
         }
         if let Gradient::Rows(RowGradient { rows, values, .. }) = gradient {
             let width = values.len().checked_div(rows.len()).unwrap_or(1);
-            assert!(width > 0 && len % width == 0 && values.len() == rows.len() * width, "rows are as wide as the table");
-            assert!(rows.last().is_none_or(|&row| (row as usize) < len / width), "every row is in the table");
+            assert!(
+                width > 0 && len.is_multiple_of(width) && values.len() == rows.len() * width,
+                "rows are as wide as the table"
+            );
+            assert!(
+                rows.last().is_none_or(|&row| (row as usize) < len / width),
+                "every row is in the table"
+            );
             unit = (TASK_VALUES / width).max(1) * width;
         }
         let param = Shared::of(param);
@@ -190,7 +244,16 @@ impl Kernels {
         self.pool.run(len.div_ceil(unit), &|_, task| {
             let first = task * unit;
             let len = unit.min(len - first);
-            path.dispatch(Update { rule, grad_scale, gradient, first, len, param, state, used });
+            path.dispatch(Update {
+                rule,
+                grad_scale,
+                gradient,
+                first,
+                len,
+                param,
+                state,
+                used,
+            });
         });
     }
 }
@@ -224,7 +287,10 @@ impl Adam {
     fn at(self, step: u64) -> AdamAt {
         assert!(step > 0, "Adam's steps count from 1");
         let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(step as f64))) as f32;
-        AdamAt { adam: self, corrections: [correction(self.beta1), correction(self.beta2)] }
+        AdamAt {
+            adam: self,
+            corrections: [correction(self.beta1), correction(self.beta2)],
+        }
     }
 }
 
@@ -235,13 +301,25 @@ impl Rule for AdamAt {
 
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, p: S::F, g: S::F, [m, v]: [S::F; 2]) -> (S::F, [S::F; 2]) {
-        let Adam { learning_rate, beta1, beta2, epsilon } = self.adam;
+        let Adam {
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+        } = self.adam;
         // SAFETY: this function's own condition.
         unsafe {
             let m = S::fma(m, S::splat(beta1), S::mul(g, S::splat(1.0 - beta1)));
-            let v = S::fma(v, S::splat(beta2), S::mul(S::mul(g, g), S::splat(1.0 - beta2)));
+            let v = S::fma(
+                v,
+                S::splat(beta2),
+                S::mul(S::mul(g, g), S::splat(1.0 - beta2)),
+            );
             let root = S::sqrt(S::mul(v, S::splat(self.corrections[1])));
-            let step = S::div(S::mul(m, S::splat(learning_rate * self.corrections[0])), S::add(root, S::splat(epsilon)));
+            let step = S::div(
+                S::mul(m, S::splat(learning_rate * self.corrections[0])),
+                S::add(root, S::splat(epsilon)),
+            );
             (S::sub(p, step), [m, v])
         }
     }
@@ -274,7 +352,10 @@ impl Rule for Sgd {
         // SAFETY: this function's own condition.
         unsafe {
             let b = S::fma(b, S::splat(self.momentum), g);
-            (S::sub(p, S::mul(b, S::splat(self.learning_rate))), [b, unused])
+            (
+                S::sub(p, S::mul(b, S::splat(self.learning_rate))),
+                [b, unused],
+            )
         }
     }
 }
@@ -299,7 +380,9 @@ impl<R: Rule> Task for Update<'_, R> {
         let end = self.first + self.len;
         match self.gradient {
             // SAFETY: the gradient is as long as the parameter.
-            Gradient::Dense(grad) => unsafe { self.stretch::<S>(self.first, end, grad.as_ptr().add(self.first)) },
+            Gradient::Dense(grad) => unsafe {
+                self.stretch::<S>(self.first, end, grad.as_ptr().add(self.first))
+            },
             Gradient::Rows(RowGradient { rows, values, .. }) => {
                 let width = values.len().checked_div(rows.len()).unwrap_or(1);
                 let mut at = self.first;
@@ -336,18 +419,23 @@ impl<R: Rule> Update<'_, R> {
             unsafe {
                 let g = match grad.is_null() {
                     true => S::zero(),
-                    false => S::mul(S::load_up_to(grad.add(at - first), count), S::splat(self.grad_scale)),
+                    false => S::mul(
+                        S::load_up_to(grad.add(at - first), count),
+                        S::splat(self.grad_scale),
+                    ),
                 };
                 let load = |index: usize| match self.used[index] {
                     true => S::load_up_to(self.state[index].at(at), count),
                     false => S::zero(),
                 };
                 let p = self.param.at(at);
-                let (new, state) = self.rule.apply::<S>(S::load_up_to(p, count), g, [load(0), load(1)]);
+                let (new, state) =
+                    self.rule
+                        .apply::<S>(S::load_up_to(p, count), g, [load(0), load(1)]);
                 S::store_up_to(p, count, new);
-                for index in 0..2 {
+                for (index, state) in state.into_iter().enumerate() {
                     if self.used[index] {
-                        S::store_up_to(self.state[index].at(at), count, state[index]);
+                        S::store_up_to(self.state[index].at(at), count, state);
                     }
                 }
             }
@@ -372,7 +460,10 @@ impl Task for Squares<'_> {
                     let value = S::load_up_to(values.as_ptr().add(at), values.len() - at);
                     acc[turn % 4] = S::fma(value, value, acc[turn % 4]);
                 }
-                sum += f64::from(S::sum(S::add(S::add(acc[0], acc[1]), S::add(acc[2], acc[3]))));
+                sum += f64::from(S::sum(S::add(
+                    S::add(acc[0], acc[1]),
+                    S::add(acc[2], acc[3]),
+                )));
             }
         }
         sum
@@ -402,7 +493,12 @@ mod tests {
         for (at, param) in truth.iter_mut().enumerate() {
             let mut states = [f64::from(initial), 0.0];
             for (step, grad) in grads.iter().enumerate() {
-                *param = rule(step as i32 + 1, *param, f64::from(grad[at] * SCALE), &mut states);
+                *param = rule(
+                    step as i32 + 1,
+                    *param,
+                    f64::from(grad[at] * SCALE),
+                    &mut states,
+                );
             }
         }
         for path in KernelPath::testable() {
@@ -416,15 +512,28 @@ mod tests {
             };
             let one = run(1);
             reference::assert_close(&one, &truth, 2e-6, path.name());
-            assert!(one == run(2) && one == run(3), "{}: threads change the bits", path.name());
+            assert!(
+                one == run(2) && one == run(3),
+                "{}: threads change the bits",
+                path.name()
+            );
         }
     }
 
-    const ADAM: Adam = Adam { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    const ADAM: Adam = Adam {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    };
 
     #[test]
     fn adam_follows_its_formula() {
-        let update = |kernels: &mut Kernels, step: u64, p: &mut [f32], g: &[f32], [m, v]: &mut [Vec<f32>; 2]| {
+        let update = |kernels: &mut Kernels,
+                      step: u64,
+                      p: &mut [f32],
+                      g: &[f32],
+                      [m, v]: &mut [Vec<f32>; 2]| {
             kernels.adam(&ADAM, step, SCALE, p, g, m, v);
         };
         let (b1, b2) = (f64::from(ADAM.beta1), f64::from(ADAM.beta2));
@@ -438,11 +547,17 @@ mod tests {
     #[test]
     fn rmsprop_follows_its_formula() {
         for momentum in [0.0, 0.9f32] {
-            let rmsprop = RmsProp { learning_rate: 1e-2, alpha: 0.9, epsilon: 1e-8, momentum };
-            let update = |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [s, b]: &mut [Vec<f32>; 2]| {
-                let b = if momentum == 0.0 { &mut [][..] } else { b };
-                kernels.rmsprop(&rmsprop, SCALE, p, g, s, b);
+            let rmsprop = RmsProp {
+                learning_rate: 1e-2,
+                alpha: 0.9,
+                epsilon: 1e-8,
+                momentum,
             };
+            let update =
+                |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [s, b]: &mut [Vec<f32>; 2]| {
+                    let b = if momentum == 0.0 { &mut [][..] } else { b };
+                    kernels.rmsprop(&rmsprop, SCALE, p, g, s, b);
+                };
             check(1.0, update, |_, p, g, s| {
                 s[0] += (1.0 - f64::from(0.9f32)) * (g * g - s[0]);
                 s[1] = f64::from(momentum) * s[1] + g / (s[0] + 1e-8).sqrt();
@@ -454,11 +569,15 @@ mod tests {
     #[test]
     fn sgd_follows_its_formula() {
         for momentum in [0.0, 0.9f32] {
-            let sgd = Sgd { learning_rate: 0.1, momentum };
-            let update = |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [b, _]: &mut [Vec<f32>; 2]| {
-                let b = if momentum == 0.0 { &mut [][..] } else { b };
-                kernels.sgd(&sgd, SCALE, p, g, b);
+            let sgd = Sgd {
+                learning_rate: 0.1,
+                momentum,
             };
+            let update =
+                |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [b, _]: &mut [Vec<f32>; 2]| {
+                    let b = if momentum == 0.0 { &mut [][..] } else { b };
+                    kernels.sgd(&sgd, SCALE, p, g, b);
+                };
             check(0.0, update, |_, p, g, s| {
                 s[0] = f64::from(momentum) * s[0] + g;
                 p - 0.1 * s[0]
@@ -470,7 +589,10 @@ mod tests {
     fn a_sparse_gradient_updates_every_row_as_the_dense_one_does() {
         let (width, rows) = (19, 5000);
         let mut numbers = Numbers::new(4);
-        let ids: Vec<u32> = (0..40).map(|_| numbers.below(rows) as u32).chain([0, rows as u32 - 1]).collect();
+        let ids: Vec<u32> = (0..40)
+            .map(|_| numbers.below(rows) as u32)
+            .chain([0, rows as u32 - 1])
+            .collect();
         let dout = numbers.vector(ids.len() * width, 1.0);
         let start = numbers.vector(rows * width, 1.0);
         for path in KernelPath::testable() {
@@ -482,15 +604,28 @@ mod tests {
             for step in 1..=3 {
                 // The last step touches nothing.
                 let used = if step < 3 { ids.len() } else { 0 };
-                kernels.embedding_gradient(&ids[..used], &dout[..used * width], width, &mut gradient);
+                kernels.embedding_gradient(
+                    &ids[..used],
+                    &dout[..used * width],
+                    width,
+                    &mut gradient,
+                );
                 let mut grad = vec![0.0; start.len()];
-                for (row, values) in gradient.rows.iter().zip(gradient.values.chunks_exact(width)) {
+                for (row, values) in gradient
+                    .rows
+                    .iter()
+                    .zip(gradient.values.chunks_exact(width))
+                {
                     grad[*row as usize * width..][..width].copy_from_slice(values);
                 }
                 kernels.adam(&ADAM, step, SCALE, &mut dense, &grad, m1, v1);
                 kernels.adam_rows(&ADAM, step, SCALE, &mut sparse, &gradient, m2, v2);
             }
-            assert!(dense == sparse && states[0] == states[2] && states[1] == states[3], "{}", path.name());
+            assert!(
+                dense == sparse && states[0] == states[2] && states[1] == states[3],
+                "{}",
+                path.name()
+            );
         }
     }
 
@@ -502,7 +637,10 @@ mod tests {
             let norm = Kernels::new(path, 1).squared_norm(&values);
             assert!((norm - truth).abs() < 1e-6 * truth);
             for threads in [2, 3] {
-                assert_eq!(norm.to_bits(), Kernels::new(path, threads).squared_norm(&values).to_bits());
+                assert_eq!(
+                    norm.to_bits(),
+                    Kernels::new(path, threads).squared_norm(&values).to_bits()
+                );
             }
         }
         assert_eq!(Kernels::new(KernelPath::detect(), 2).squared_norm(&[]), 0.0);

@@ -34,7 +34,10 @@ impl KernelPath {
 
     /// The best path that this CPU has.
     pub fn detect() -> Self {
-        Self::ALL.into_iter().find(|path| path.is_available()).expect("the plain path runs anywhere")
+        Self::ALL
+            .into_iter()
+            .find(|path| path.is_available())
+            .expect("the plain path runs anywhere")
     }
 
     /// The path of that name; an error says which names this CPU can run.
@@ -44,7 +47,10 @@ impl KernelPath {
             Some(path) => Ok(path),
             None => {
                 let names: Vec<_> = available().map(Self::name).collect();
-                bail!("cannot run kernel path '{name}': this CPU has {}", names.join(", "))
+                bail!(
+                    "cannot run kernel path '{name}': this CPU has {}",
+                    names.join(", ")
+                )
             }
         }
     }
@@ -92,13 +98,20 @@ impl KernelPath {
         for path in Self::ALL.into_iter().filter(|path| !path.is_available()) {
             eprintln!("skipped: this CPU cannot run kernel path '{}'", path.name());
         }
-        Self::ALL.into_iter().filter(|path| path.is_available()).chain([Self::Wide]).collect()
+        Self::ALL
+            .into_iter()
+            .filter(|path| path.is_available())
+            .chain([Self::Wide])
+            .collect()
     }
 
     /// The path's register shapes.
     pub(super) fn shape(self) -> Shape {
         const fn of<S: Simd>() -> Shape {
-            Shape { lanes: S::LANES, wide: S::WIDE }
+            Shape {
+                lanes: S::LANES,
+                wide: S::WIDE,
+            }
         }
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -230,7 +243,10 @@ mod tests {
     #[test]
     fn an_unknown_path_is_refused_with_the_names_that_would_work() {
         let error = KernelPath::parse("sse9").unwrap_err().to_string();
-        assert!(error.starts_with("cannot run kernel path 'sse9': this CPU has "), "{error}");
+        assert!(
+            error.starts_with("cannot run kernel path 'sse9': this CPU has "),
+            "{error}"
+        );
         assert!(error.ends_with("plain"), "{error}");
     }
 }

@@ -47,7 +47,12 @@ impl Pool {
     /// `threads` threads, the caller's included; zero counts as one.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { announced: 0, job: None, tasks: 0, stop: false }),
+            state: Mutex::new(State {
+                announced: 0,
+                job: None,
+                tasks: 0,
+                stop: false,
+            }),
             wake: Condvar::new(),
             done: Condvar::new(),
             announced: AtomicUsize::new(0),
@@ -91,7 +96,10 @@ impl Pool {
         shared.next.store(0, Ordering::Relaxed);
         shared.busy.store(self.workers.len(), Ordering::Relaxed);
         {
-            let mut state = shared.state.lock().expect("no thread panics while it holds the lock");
+            let mut state = shared
+                .state
+                .lock()
+                .expect("no thread panics while it holds the lock");
             state.job = Some(job);
             state.tasks = tasks;
             state.announced += 1;
@@ -100,12 +108,21 @@ impl Pool {
         shared.wake.notify_all();
         shared.take_tasks(0, job, tasks);
         if !spin_until(|| shared.busy.load(Ordering::Acquire) == 0) {
-            let mut state = shared.state.lock().expect("no thread panics while it holds the lock");
+            let mut state = shared
+                .state
+                .lock()
+                .expect("no thread panics while it holds the lock");
             while shared.busy.load(Ordering::Acquire) != 0 {
-                state = shared.done.wait(state).expect("no thread panics while it holds the lock");
+                state = shared
+                    .done
+                    .wait(state)
+                    .expect("no thread panics while it holds the lock");
             }
         }
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a kernel task panicked (its message is above)");
+        assert!(
+            !shared.panicked.swap(false, Ordering::Relaxed),
+            "a kernel task panicked (its message is above)"
+        );
     }
 }
 
@@ -114,7 +131,9 @@ impl Drop for Pool {
         if let Ok(mut state) = self.shared.state.lock() {
             state.stop = true;
             state.announced += 1;
-            self.shared.announced.store(state.announced, Ordering::Release);
+            self.shared
+                .announced
+                .store(state.announced, Ordering::Release);
         }
         self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {
@@ -129,20 +148,33 @@ impl Shared {
         let mut seen = 0;
         loop {
             spin_until(|| self.announced.load(Ordering::Acquire) != seen);
-            let mut state = self.state.lock().expect("no thread panics while it holds the lock");
+            let mut state = self
+                .state
+                .lock()
+                .expect("no thread panics while it holds the lock");
             while state.announced == seen {
-                state = self.wake.wait(state).expect("no thread panics while it holds the lock");
+                state = self
+                    .wake
+                    .wait(state)
+                    .expect("no thread panics while it holds the lock");
             }
             seen = state.announced;
             if state.stop {
                 return;
             }
-            let (job, tasks) = (state.job.expect("an announcement brings a job"), state.tasks);
+            let (job, tasks) = (
+                state.job.expect("an announcement brings a job"),
+                state.tasks,
+            );
             drop(state);
             self.take_tasks(worker, job, tasks);
             if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
                 // Through the lock, so that the caller is either still looking or already waiting.
-                drop(self.state.lock().expect("no thread panics while it holds the lock"));
+                drop(
+                    self.state
+                        .lock()
+                        .expect("no thread panics while it holds the lock"),
+                );
                 self.done.notify_all();
             }
         }
@@ -190,7 +222,11 @@ mod tests {
                     assert!(worker < threads);
                     counts[task].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+                assert!(
+                    counts
+                        .iter()
+                        .all(|count| count.load(Ordering::Relaxed) == 1)
+                );
             }
         }
     }
@@ -198,7 +234,9 @@ mod tests {
     #[test]
     fn a_panic_in_a_task_reaches_the_caller_and_the_pool_lives_on() {
         let mut pool = Pool::new(3);
-        let result = catch_unwind(AssertUnwindSafe(|| pool.run(9, &|_, task| assert!(task != 5))));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(9, &|_, task| assert!(task != 5))
+        }));
         assert!(result.is_err());
         pool.run(4, &|_, _| {});
     }

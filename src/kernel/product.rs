@@ -9,6 +9,8 @@
 // Contract of the file: the path's features are there (see `simd.rs`), and every pointer is valid for the extents that
 // come with it. The callers compute both from the same shapes, and check those against the slices that they were given.
 #![allow(unsafe_op_in_unsafe_fn)]
+// Indices name the rows and vectors of a register tile.
+#![allow(clippy::needless_range_loop)]
 
 use super::path::{FormatTask, Shape};
 use super::simd::{Simd, bf16_bits};
@@ -104,7 +106,11 @@ pub(super) unsafe fn pack_columns<M: Format>(
         let from = from.add(column * stride);
         for d in 0..numbers / M::PAIR {
             let low = *from.add(d * M::PAIR);
-            let high = if M::PAIR == 2 { *from.add(d * 2 + 1) } else { 0.0 };
+            let high = if M::PAIR == 2 {
+                *from.add(d * 2 + 1)
+            } else {
+                0.0
+            };
             *to.add(d * width + column) = M::unit(low, high);
         }
         if numbers % M::PAIR == 1 {
@@ -130,7 +136,11 @@ pub(super) unsafe fn pack_lines<S: Simd, M: Format>(
         let mut column = 0;
         while column < width {
             let count = valid.saturating_sub(column);
-            let low = if row < numbers { S::load_up_to(from.add(row * stride + column), count) } else { S::zero() };
+            let low = if row < numbers {
+                S::load_up_to(from.add(row * stride + column), count)
+            } else {
+                S::zero()
+            };
             let high = if M::PAIR == 2 && row + 1 < numbers {
                 S::load_up_to(from.add((row + 1) * stride + column), count)
             } else {
@@ -155,7 +165,11 @@ pub(super) unsafe fn pack_row<S: Simd, M: Format>(from: *const f32, numbers: usi
         at += S::LANES;
     }
     while at < numbers {
-        let high = if M::PAIR == 2 && at + 1 < numbers { *from.add(at + 1) } else { 0.0 };
+        let high = if M::PAIR == 2 && at + 1 < numbers {
+            *from.add(at + 1)
+        } else {
+            0.0
+        };
         *to.add(at / M::PAIR) = M::unit(*from.add(at), high);
         at += M::PAIR;
     }
@@ -167,7 +181,13 @@ pub(super) unsafe fn pack_row<S: Simd, M: Format>(from: *const f32, numbers: usi
 /// `a[step * lda + i]`; after every `inner` steps `A` moves by `stride`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(super) unsafe fn accumulate<S: Simd, M: Format, const MR: usize, const NV: usize, const TRANSPOSED: bool>(
+pub(super) unsafe fn accumulate<
+    S: Simd,
+    M: Format,
+    const MR: usize,
+    const NV: usize,
+    const TRANSPOSED: bool,
+>(
     acc: &mut [[S::F; NV]; MR],
     a: *const f32,
     lda: usize,
@@ -239,41 +259,56 @@ unsafe fn tile<S: Simd, M: Format, const MR: usize, const NV: usize, const TRANS
     out: Output,
     start: Start,
 ) {
-    let mut acc = [[S::zero(); NV]; MR];
-    match start {
-        Start::Zero => {}
-        Start::Bias(bias) => {
-            for j in 0..NV {
-                let value = S::load_up_to(bias.add(j * S::LANES), out.columns.saturating_sub(j * S::LANES));
-                for row in &mut acc {
-                    row[j] = value;
-                }
+    let width = NV * S::LANES;
+    let whole = out.rows >= MR && out.columns >= width;
+    // A tile that reaches over the edge is worked on in a place of its own.
+    let mut aside = std::mem::MaybeUninit::<[f32; ROWS * 64]>::uninit();
+    let (c, ldc) = if whole {
+        (out.c, out.ldc)
+    } else {
+        (aside.as_mut_ptr().cast::<f32>(), width)
+    };
+    let rows = out.rows.min(MR);
+    let columns = out.columns.min(width);
+    let (mut from, mut stride) = match start {
+        Start::Zero => (std::ptr::null(), 0),
+        Start::Add => (out.c.cast_const(), out.ldc),
+        Start::Bias(bias) => (bias, 0),
+    };
+    if !whole {
+        std::ptr::write_bytes(c, 0, MR * width);
+        if !from.is_null() {
+            for i in 0..rows {
+                std::ptr::copy_nonoverlapping(from.add(i * stride), c.add(i * ldc), columns);
             }
+            (from, stride) = (c, ldc);
         }
-        Start::Add => {
-            for i in 0..MR.min(out.rows) {
-                for j in 0..NV {
-                    let from = out.c.add(i * out.ldc + j * S::LANES);
-                    acc[i][j] = S::load_up_to(from, out.columns.saturating_sub(j * S::LANES));
-                }
+    }
+    let mut acc = [[S::zero(); NV]; MR];
+    if !from.is_null() {
+        for i in 0..MR {
+            for j in 0..NV {
+                acc[i][j] = S::load(from.add(i * stride + j * S::LANES));
             }
         }
     }
-    accumulate::<S, M, MR, NV, TRANSPOSED>(&mut acc, left.a, left.lda, left.outer, left.stride, left.inner, b);
-    if out.rows >= MR && out.columns >= NV * S::LANES {
-        for i in 0..MR {
-            for j in 0..NV {
-                S::store(out.c.add(i * out.ldc + j * S::LANES), acc[i][j]);
-            }
+    accumulate::<S, M, MR, NV, TRANSPOSED>(
+        &mut acc,
+        left.a,
+        left.lda,
+        left.outer,
+        left.stride,
+        left.inner,
+        b,
+    );
+    for i in 0..MR {
+        for j in 0..NV {
+            S::store(c.add(i * ldc + j * S::LANES), acc[i][j]);
         }
-    } else {
-        for i in 0..MR {
-            for j in 0..NV {
-                if i < out.rows {
-                    let to = out.c.add(i * out.ldc + j * S::LANES);
-                    S::store_up_to(to, out.columns.saturating_sub(j * S::LANES), acc[i][j]);
-                }
-            }
+    }
+    if !whole {
+        for i in 0..rows {
+            std::ptr::copy_nonoverlapping(c.add(i * ldc), out.c.add(i * out.ldc), columns);
         }
     }
 }
@@ -323,13 +358,23 @@ impl Panels {
     /// For a path's shape.
     #[inline(always)]
     pub fn new(columns: usize, shape: Shape) -> Self {
-        Self { columns, lanes: shape.lanes, panel: shape.panel() }
+        Self {
+            columns,
+            lanes: shape.lanes,
+            panel: shape.panel(),
+        }
     }
 
     /// For a SIMD type.
     #[inline(always)]
     pub fn of<S: Simd>(columns: usize) -> Self {
-        Self::new(columns, Shape { lanes: S::LANES, wide: S::WIDE })
+        Self::new(
+            columns,
+            Shape {
+                lanes: S::LANES,
+                wide: S::WIDE,
+            },
+        )
     }
 
     /// Number of panels.
@@ -454,9 +499,24 @@ impl FormatTask for PackPanel {
         unsafe {
             let to = self.to.at(first * depth);
             if self.transposed {
-                pack_columns::<M>(self.from.add(first * self.numbers), self.numbers, self.numbers, valid, width, to);
+                pack_columns::<M>(
+                    self.from.add(first * self.numbers),
+                    self.numbers,
+                    self.numbers,
+                    valid,
+                    width,
+                    to,
+                );
             } else {
-                pack_lines::<S, M>(self.from.add(first), self.columns, self.numbers, depth, valid, width, to);
+                pack_lines::<S, M>(
+                    self.from.add(first),
+                    self.columns,
+                    self.numbers,
+                    depth,
+                    valid,
+                    width,
+                    to,
+                );
             }
         }
     }

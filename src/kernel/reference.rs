@@ -17,7 +17,9 @@ impl Numbers {
 
     /// Uniform in −size … size.
     pub fn vector(&mut self, len: usize, size: f32) -> Vec<f32> {
-        (0..len).map(|_| ((self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * size).collect()
+        (0..len)
+            .map(|_| ((self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * size)
+            .collect()
     }
 
     pub fn below(&mut self, bound: usize) -> usize {
@@ -27,12 +29,20 @@ impl Numbers {
 
 /// Fails unless every value is within `tolerance` of the truth, relative to the root mean square of the whole.
 pub fn assert_close(found: &[f32], truth: &[f64], tolerance: f64, name: &str) {
+    assert_close_above(found, truth, tolerance, 1e-7, name);
+}
+
+/// The same, with errors below `floor` allowed.
+pub fn assert_close_above(found: &[f32], truth: &[f64], tolerance: f64, floor: f64, name: &str) {
     assert_eq!(found.len(), truth.len(), "{name}");
     let size = (truth.iter().map(|x| x * x).sum::<f64>() / truth.len().max(1) as f64).sqrt();
     for (at, (&found, &truth)) in found.iter().zip(truth).enumerate() {
         let error = (f64::from(found) - truth).abs();
-        let allowed = tolerance * (size + truth.abs()) + 1e-7;
-        assert!(error <= allowed, "{name}: {found} for {truth} at {at} (size {size:e})");
+        let allowed = tolerance * (size + truth.abs()) + floor;
+        assert!(
+            error <= allowed,
+            "{name}: {found} for {truth} at {at} (size {size:e})"
+        );
     }
 }
 
@@ -46,8 +56,16 @@ pub fn widen(values: &[f32]) -> Vec<f64> {
 
 fn logits(h: &[f32], w: &[f64], bias: &[f32], hidden: usize, position: usize) -> Vec<f64> {
     let h = &h[position * hidden..(position + 1) * hidden];
-    let row = |v: usize| h.iter().zip(&w[v * hidden..]).map(|(&h, &w)| f64::from(h) * w).sum::<f64>();
-    bias.iter().enumerate().map(|(v, &b)| row(v) + f64::from(b)).collect()
+    let row = |v: usize| {
+        h.iter()
+            .zip(&w[v * hidden..])
+            .map(|(&h, &w)| f64::from(h) * w)
+            .sum::<f64>()
+    };
+    bias.iter()
+        .enumerate()
+        .map(|(v, &b)| row(v) + f64::from(b))
+        .collect()
 }
 
 /// Total cross-entropy.
@@ -62,9 +80,20 @@ pub fn head_loss(h: &[f32], w: &[f64], bias: &[f32], targets: &[u32], hidden: us
 }
 
 /// Total cross-entropy, and the gradients of `scale` times it: dh, dw, db.
-pub fn head(h: &[f32], w: &[f32], bias: &[f32], targets: &[u32], hidden: usize, scale: f64) -> (f64, [Vec<f64>; 3]) {
+pub fn head(
+    h: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    targets: &[u32],
+    hidden: usize,
+    scale: f64,
+) -> (f64, [Vec<f64>; 3]) {
     let w = widen(w);
-    let (mut dh, mut dw, mut db) = (vec![0.0; h.len()], vec![0.0; w.len()], vec![0.0; bias.len()]);
+    let (mut dh, mut dw, mut db) = (
+        vec![0.0; h.len()],
+        vec![0.0; w.len()],
+        vec![0.0; bias.len()],
+    );
     for (n, &target) in targets.iter().enumerate() {
         let logits = logits(h, &w, bias, hidden, n);
         let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -86,7 +115,8 @@ pub fn head(h: &[f32], w: &[f32], bias: &[f32], targets: &[u32], hidden: usize, 
 pub fn linear(x: &[f32], w: &[f32], bias: &[f32], dy: &[f32]) -> [Vec<f64>; 4] {
     let outputs = bias.len();
     let (inputs, positions) = (w.len() / outputs, dy.len() / outputs);
-    let [mut y, mut dx, mut dw, mut db] = [dy.len(), x.len(), w.len(), outputs].map(|len| vec![0.0; len]);
+    let [mut y, mut dx, mut dw, mut db] =
+        [dy.len(), x.len(), w.len(), outputs].map(|len| vec![0.0; len]);
     for n in 0..positions {
         for o in 0..outputs {
             let d = f64::from(dy[n * outputs + o]);
@@ -114,16 +144,28 @@ pub fn lstm(
     let [h0, c0] = states.map(widen);
     let (x, dh) = (widen(x), widen(dh));
     let rows = time * batch;
-    let (mut h, mut c, mut gates) = (vec![0.0; rows * hidden], vec![0.0; rows * hidden], vec![0.0; rows * 4 * hidden]);
+    let (mut h, mut c, mut gates) = (
+        vec![0.0; rows * hidden],
+        vec![0.0; rows * hidden],
+        vec![0.0; rows * 4 * hidden],
+    );
     let before = |values: &[f64], first: &[f64], row: usize, j: usize| {
-        if row < batch { first[row * hidden + j] } else { values[(row - batch) * hidden + j] }
+        if row < batch {
+            first[row * hidden + j]
+        } else {
+            values[(row - batch) * hidden + j]
+        }
     };
     for row in 0..rows {
         for gate in 0..4 * hidden {
             let mut sum = bias[gate];
             (0..input).for_each(|k| sum += w_ih[gate * input + k] * x[row * input + k]);
             (0..hidden).for_each(|k| sum += w_hh[gate * hidden + k] * before(&h, &h0, row, k));
-            gates[row * 4 * hidden + gate] = if gate / hidden == 2 { sum.tanh() } else { sigmoid(sum) };
+            gates[row * 4 * hidden + gate] = if gate / hidden == 2 {
+                sum.tanh()
+            } else {
+                sigmoid(sum)
+            };
         }
         for j in 0..hidden {
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[row * 4 * hidden + gate * hidden + j]);

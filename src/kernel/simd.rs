@@ -55,8 +55,6 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn low_half(pairs: Self::F) -> Self::F;
     /// The high numbers of pairs, as f32.
     unsafe fn high_half(pairs: Self::F) -> Self::F;
-    /// Asks for the cache line at `at` to be fetched.
-    unsafe fn prefetch(at: *const f32);
 
     /// Zero in every lane.
     #[inline(always)]
@@ -83,13 +81,21 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     /// A whole vector where there is room, else its first `count` lanes.
     #[inline(always)]
     unsafe fn load_up_to(from: *const f32, count: usize) -> Self::F {
-        if count >= Self::LANES { Self::load(from) } else { Self::load_partial(from, count) }
+        if count >= Self::LANES {
+            Self::load(from)
+        } else {
+            Self::load_partial(from, count)
+        }
     }
 
     /// Writes a whole vector where there is room, else its first `count` lanes.
     #[inline(always)]
     unsafe fn store_up_to(to: *mut f32, count: usize, value: Self::F) {
-        if count >= Self::LANES { Self::store(to, value) } else { Self::store_partial(to, count, value) }
+        if count >= Self::LANES {
+            Self::store(to, value)
+        } else {
+            Self::store_partial(to, count, value)
+        }
     }
 
     /// Sum of the lanes, halves first.
@@ -212,7 +218,9 @@ macro_rules! portable {
             #[inline(always)]
             unsafe fn pack_pairs(low: Self::F, high: Self::F) -> Self::F {
                 std::array::from_fn(|i| {
-                    f32::from_bits(u32::from(bf16_bits(low[i])) | u32::from(bf16_bits(high[i])) << 16)
+                    f32::from_bits(
+                        u32::from(bf16_bits(low[i])) | u32::from(bf16_bits(high[i])) << 16,
+                    )
                 })
             }
             #[inline(always)]
@@ -228,8 +236,6 @@ macro_rules! portable {
             unsafe fn high_half(pairs: Self::F) -> Self::F {
                 std::array::from_fn(|i| f32::from_bits(pairs[i].to_bits() & 0xffff_0000))
             }
-            #[inline(always)]
-            unsafe fn prefetch(_at: *const f32) {}
         }
     };
 }

@@ -89,7 +89,7 @@ fn bytes_that_must_match(run: &StoredRun) -> [Vec<u8>; 2] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn a_run_that_died_any_number_of_times_ends_with_the_same_bytes(
