@@ -249,10 +249,15 @@ impl Table {
 /// Whether `bytes` carry their own checksum.
 fn check(bytes: &[u8]) -> Result<()> {
     let footer = footer_start(bytes).context("it is not a whole Parquet file")?;
-    let mark = footer.checked_sub(MARK_AND_DIGITS).filter(|at| bytes[*at..].starts_with(MARK));
+    let mark = footer
+        .checked_sub(MARK_AND_DIGITS)
+        .filter(|at| bytes[*at..].starts_with(MARK));
     let mark = mark.context("it carries no checksum, as every table does that harness writes")?;
     let without = [&bytes[..mark], &bytes[footer..]].concat();
-    ensure!(bytes[mark + MARK.len()..footer] == *sha256(&without).as_bytes(), "its bytes do not have the checksum they carry");
+    ensure!(
+        bytes[mark + MARK.len()..footer] == *sha256(&without).as_bytes(),
+        "its bytes do not have the checksum they carry"
+    );
     Ok(())
 }
 
