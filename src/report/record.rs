@@ -132,16 +132,22 @@ impl RunRecord {
         self.state == State::Finished && !self.stored.record.smoke
     }
 
-    /// The corpus by name, with what it is not.
+    /// The corpus by name, with a word on what it is not: synthetic, or a stand-in.
     pub fn corpus_name(&self) -> String {
-        let Some(corpus) = &self.stored.record.corpus else {
-            return "corpus not read".to_owned();
-        };
-        let synthetic = if corpus.synthetic { ", synthetic" } else { "" };
-        match &corpus.stand_in {
-            Some(original) => format!("{} (stand-in for {original}{synthetic})", corpus.name),
-            None if corpus.synthetic => format!("{} (synthetic)", corpus.name),
-            None => corpus.name.clone(),
+        match &self.stored.record.corpus {
+            None => "corpus not read".to_owned(),
+            Some(corpus) if corpus.synthetic => format!("{} (synthetic)", corpus.name),
+            Some(corpus) if corpus.stand_in.is_some() => format!("{} (stand-in)", corpus.name),
+            Some(corpus) => corpus.name.clone(),
+        }
+    }
+
+    /// The corpus by name, with what it stands in for.
+    pub fn corpus_in_full(&self) -> String {
+        let corpus = self.stored.record.corpus.as_ref();
+        match corpus.and_then(|corpus| Some((&corpus.name, corpus.stand_in.as_ref()?))) {
+            Some((name, original)) => format!("{name}, which stands in for {original}"),
+            None => self.corpus_name(),
         }
     }
 

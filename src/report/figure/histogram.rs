@@ -91,18 +91,21 @@ fn series_of<'a>(run: &'a RunRecord, figure: &str) -> Vec<(&'a str, Vec<&'a Corp
     series
 }
 
+/// Every point drawn; `share` is its part of its series' sum, which a histogram's bars show.
 fn corpus_csv(series: &[(&str, Vec<&CorpusPoint>)]) -> Result<String> {
-    let points = series.iter().flat_map(|(_, points)| points.iter());
-    csv_text(
-        &["series", "x", "y"],
-        points.map(|point| {
-            [
-                point.series.clone(),
-                point.x.to_string(),
-                point.y.to_string(),
-            ]
-        }),
-    )
+    let points = series.iter().flat_map(|(_, points)| {
+        let total: f64 = points.iter().map(|point| point.y).sum();
+        points.iter().map(move |point| (point, point.y / total))
+    });
+    let row = |(point, share): (&&CorpusPoint, f64)| {
+        [
+            point.series.clone(),
+            point.x.to_string(),
+            point.y.to_string(),
+            share.to_string(),
+        ]
+    };
+    csv_text(&["series", "x", "y", "share"], points.map(row))
 }
 
 fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawing>> {

@@ -288,7 +288,7 @@ impl<'a> Canvas<'a> {
                 colour,
                 5,
             ),
-            Mark::Dashes(dash) => self.dashed((x - 26, y), (x + 26, y), dash, colour),
+            Mark::Dashes(dash) => self.dashed((x - 45, y), (x + 45, y), dash, colour),
         }
     }
 
@@ -296,12 +296,17 @@ impl<'a> Canvas<'a> {
     pub fn legend(&self, left: i32, top: i32, entries: &[(Mark, RGBColor, String)]) -> Result<i32> {
         let (mut x, mut y) = (left, top);
         for (mark, colour, name) in entries {
-            let width = 52 + text_width(name, LABEL) + 34;
+            let symbol = if matches!(mark, Mark::Dashes(_)) {
+                110
+            } else {
+                52
+            };
+            let width = symbol + text_width(name, LABEL) + 34;
             if x > left && x + width > WIDTH - 20 {
                 (x, y) = (left, y + 42);
             }
-            self.mark(*mark, (x + 22, y), 10, *colour)?;
-            self.text((x + 52, y), Anchor::Left, LABEL, INK, name)?;
+            self.mark(*mark, (x + (symbol - 8) / 2, y), 10, *colour)?;
+            self.text((x + symbol, y), Anchor::Left, LABEL, INK, name)?;
             x += width;
         }
         Ok(y + 42)

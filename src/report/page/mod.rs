@@ -156,7 +156,7 @@ fn provenance(run: &RunRecord) -> Markup {
             dt { "command" } dd { code { (run.command()) } }
             dt { "code" } dd { (record.execution.code.summary()) ", " (record.execution.code.rustc) ", " (record.execution.code.target) ", profile " (record.execution.code.profile) }
             dt { "experiment" } dd { "SHA-256 " code { (run.experiment_hash) } }
-            @if let Some(corpus) = &record.corpus { dt { "corpus" } dd { (run.corpus_name()) ", fingerprint " code { (corpus.fingerprint) } } }
+            @if let Some(corpus) = &record.corpus { dt { "corpus" } dd { (run.corpus_in_full()) ", fingerprint " code { (corpus.fingerprint) } } }
             dt { "seed" } dd { (record.seed) }
             dt { "device" } dd { (run.device()) ", " (record.execution.environment.precision) }
             dt { "started" } dd { (record.execution.started) @if !record.resumed.is_empty() { ", resumed " (record.resumed.len()) " times" } }

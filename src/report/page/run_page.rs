@@ -94,7 +94,7 @@ pub fn run_facts(run: &RunRecord) -> Markup {
         }
         @if let Some(corpus) = &record.corpus {
             @if corpus.synthetic { p.notice { strong { "Synthetic corpus. " } "The music was composed by a program; its numbers are not those of the paper's data." } }
-            @if let Some(original) = &corpus.stand_in { p.notice { strong { "Stand-in corpus. " } (corpus.name) " stands in for " (original) ", which cannot be had." } }
+            @if let Some(original) = &corpus.stand_in { p.notice { strong { "Stand-in corpus. " } (corpus.name) " stands in for " (original) "." } }
         }
         @if !run.problems.is_empty() {
             div.notice { strong { "Parts of the record could not be read:" } ul { @for problem in &run.problems { li { (problem) } } } }

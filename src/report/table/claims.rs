@@ -41,7 +41,7 @@ pub fn judge(claim: &Claim, run: Option<&RunRecord>) -> Judged {
     let identity = run.stored.record.corpus.as_ref();
     judged.corpus = identity
         .filter(|corpus| corpus.synthetic || corpus.stand_in.is_some())
-        .map(|_| run.corpus_name());
+        .map(|_| run.corpus_in_full());
     judged.corpus_word = identity.and_then(|corpus| match (corpus.synthetic, &corpus.stand_in) {
         (true, _) => Some("synthetic corpus"),
         (false, Some(_)) => Some("stand-in corpus"),

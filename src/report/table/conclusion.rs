@@ -28,7 +28,7 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
             verdicts.push(judged.verdict.clone());
             rows.push(vec![
                 Cell::text(format!("{}: {}", judged.claim.place, judged.claim.says)),
-                Cell::text(experiment).with_detail(judged.corpus.clone()),
+                Cell::text(experiment).with_detail(judged.corpus_word.map(str::to_owned)),
                 Cell::number(judged.measured).with_detail(judged.claim.metric.clone()),
                 verdict_cell(&judged.verdict),
             ]);

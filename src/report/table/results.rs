@@ -1,6 +1,7 @@
 //! Final and best metrics by split, beside the numbers they are set against.
 
 use super::super::record::{RunRecord, larger_is_better};
+use super::super::text::number;
 use super::{Cell, Table};
 
 /// Metrics worth a row, with their unit.
@@ -21,14 +22,19 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
             unit
         };
         for split in ["train", "valid", "test"] {
-            let measured = run
+            let mut measured = run
                 .metrics
                 .iter()
                 .filter(|row| row.split == split && row.metric == metric);
             let finite = measured.clone().filter(|row| row.value.is_finite());
             let sign = if larger_is_better(metric) { -1.0 } else { 1.0 };
             let best = finite.min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)));
-            if let Some(last) = measured.last() {
+            if let Some(last) = measured.next_back() {
+                let yardsticks = run.yardsticks(metric, split);
+                let yardsticks = yardsticks
+                    .iter()
+                    .map(|(name, value)| format!("{name} {}", number(*value)));
+                let yardsticks = yardsticks.collect::<Vec<_>>().join(", ");
                 rows.push(vec![
                     Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
                     Cell::text(split),
@@ -36,14 +42,11 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                         .with_detail(Some(format!("epoch {}", last.epoch))),
                     Cell::number(best.map(|row| row.value))
                         .with_detail(best.map(|row| format!("epoch {}", row.epoch))),
-                ]);
-            }
-            for (name, value) in run.yardsticks(metric, split) {
-                rows.push(vec![
-                    Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
-                    Cell::text(split).with_detail(Some(format!("yardstick: {name}"))),
-                    Cell::number(Some(value)),
-                    Cell::text("–"),
+                    Cell::text(if yardsticks.is_empty() {
+                        "–".to_owned()
+                    } else {
+                        yardsticks
+                    }),
                 ]);
             }
         }
@@ -56,7 +59,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
     (!rows.is_empty()).then_some(Table {
         name: "results",
         caption,
-        columns: vec!["metric", "split", "last", "best"],
+        columns: vec!["metric", "split", "last", "best", "to set beside"],
         rows,
     })
 }
