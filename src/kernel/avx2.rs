@@ -22,6 +22,24 @@ unsafe fn rounded(value: __m256) -> __m256i {
     _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)))
 }
 
+/// Four rows of eight turned into columns: vector `i` holds column `i` in its low half and column `4 + i` in its high one.
+#[inline(always)]
+unsafe fn quarter(from: *const f32, stride: usize) -> [__m256; 4] {
+    let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(stride)));
+    let (c, d) = (
+        _mm256_loadu_ps(from.add(2 * stride)),
+        _mm256_loadu_ps(from.add(3 * stride)),
+    );
+    let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    [
+        _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+        _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
+        _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+        _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+    ]
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const WIDE: bool = false;
@@ -103,5 +121,31 @@ impl Simd for Avx2 {
     unsafe fn high_half(pairs: __m256) -> __m256 {
         let mask = _mm256_set1_epi32(0xffff_0000u32 as i32);
         _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pairs), mask))
+    }
+    #[inline(always)]
+    unsafe fn sums([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+        let sums = _mm_add_ps(
+            _mm256_castps256_ps128(sums),
+            _mm256_extractf128_ps::<1>(sums),
+        );
+        let mut out = [0.0; 4];
+        _mm_storeu_ps(out.as_mut_ptr(), sums);
+        out
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        let [a, b, c, d] = quarter(from, stride);
+        let [e, f, g, h] = quarter(from.add(4 * stride), stride);
+        for (i, (low, high)) in [(a, e), (b, f), (c, g), (d, h)].into_iter().enumerate() {
+            _mm256_storeu_ps(
+                to.add(i * to_stride),
+                _mm256_permute2f128_ps::<0x20>(low, high),
+            );
+            _mm256_storeu_ps(
+                to.add((4 + i) * to_stride),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            );
+        }
     }
 }

@@ -8,12 +8,24 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
+use super::avx2::Avx2;
 use super::path::KernelPath;
 use super::simd::Simd;
 
 /// Sixteen lanes of AVX-512; `BF16` says whether `vdpbf16ps` and the conversions are there.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
+
+/// Puts the second half of 32 numbers between those of the first: 0, 16, 1, 17, …
+const INTERLEAVED: [u16; 32] = {
+    let mut order = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        order[at] = (at / 2 + at % 2 * 16) as u16;
+        at += 1;
+    }
+    order
+};
 
 /// The upper halves of `value` rounded to bf16, as sixteen 16-bit numbers.
 #[inline(always)]
@@ -27,6 +39,15 @@ unsafe fn halves<const BF16: bool>(value: __m512) -> __m256i {
         let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
         _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
     }
+}
+
+/// The lower half plus the upper half.
+#[inline(always)]
+unsafe fn folded(value: __m512) -> __m256 {
+    _mm256_add_ps(
+        _mm512_castps512_ps256(value),
+        _mm512_extractf32x8_ps::<1>(value),
+    )
 }
 
 impl<const BF16: bool> Simd for Avx512<BF16> {
@@ -104,9 +125,16 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn pack_pairs(low: __m512, high: __m512) -> __m512 {
-        let low = _mm512_cvtepu16_epi32(halves::<BF16>(low));
-        let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves::<BF16>(high)));
-        _mm512_castsi512_ps(_mm512_or_si512(low, high))
+        if BF16 {
+            // SAFETY: both are 512 bits without structure.
+            let side_by_side = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            let order = _mm512_loadu_si512(INTERLEAVED.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, side_by_side))
+        } else {
+            let low = _mm512_cvtepu16_epi32(halves::<BF16>(low));
+            let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves::<BF16>(high)));
+            _mm512_castsi512_ps(_mm512_or_si512(low, high))
+        }
     }
     #[inline(always)]
     unsafe fn store_bf16(to: *mut u16, value: __m512) {
@@ -120,5 +148,22 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     unsafe fn high_half(pairs: __m512) -> __m512 {
         let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
         _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), mask))
+    }
+    #[inline(always)]
+    unsafe fn sums([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        Avx2::sums([folded(a), folded(b), folded(c), folded(d)])
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for i in [0, 8] {
+            for j in [0, 8] {
+                Avx2::transpose(
+                    from.add(i * stride + j),
+                    stride,
+                    to.add(j * to_stride + i),
+                    to_stride,
+                );
+            }
+        }
     }
 }

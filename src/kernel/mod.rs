@@ -9,16 +9,16 @@
 //! |---|---|---|
 //! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head/` |
 //! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head/` |
-//! | [`head_logits`](Kernels::head_logits), [`sample`](Kernels::sample) | one position's logits, and a draw from them | `generation.rs` |
-//! | [`lstm_forward`](Kernels::lstm_forward), [`lstm_backward`](Kernels::lstm_backward) | one LSTM layer over a whole sequence | `lstm.rs` |
-//! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation.rs` |
+//! | [`head_logits`](Kernels::head_logits), [`sample`](Kernels::sample) | one position's logits, and a draw from them | `generation/` |
+//! | [`lstm_forward`](Kernels::lstm_forward), [`lstm_backward`](Kernels::lstm_backward) | one LSTM layer over a whole sequence | `lstm/` |
+//! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation/` |
 //! | [`linear_forward`](Kernels::linear_forward), [`linear_backward`](Kernels::linear_backward) | `x·Wᵀ + b` | `linear.rs` |
 //! | [`embedding_gather`](Kernels::embedding_gather), [`embedding_gradient`](Kernels::embedding_gradient) | rows of a table, and their sparse gradient | `embedding.rs` |
 //! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `embedding.rs` |
 //! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
-//! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer.rs` |
+//! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer/` |
 //! | [`peak_operations`](Kernels::peak_operations) | multiply-adds and nothing else, for benchmarks | `peak.rs` |
-//! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer.rs` |
+//! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer/` |
 //!
 //! # Promises
 //! - **Same bits for any number of threads.** Work is cut into units by shape alone; which thread takes a unit never

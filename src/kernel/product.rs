@@ -85,9 +85,9 @@ impl Format for Bf16 {
 }
 
 /// Packs a panel whose columns are the rows of `from`: `valid` rows of `numbers` numbers, `stride` apart; the columns
-/// from `valid` to `width` become zero.
+/// from `valid` to `width` become zero. `width` is whole vectors.
 #[inline(always)]
-pub(super) unsafe fn pack_columns<M: Format>(
+pub(super) unsafe fn pack_columns<S: Simd, M: Format>(
     from: *const f32,
     stride: usize,
     numbers: usize,
@@ -96,25 +96,39 @@ pub(super) unsafe fn pack_columns<M: Format>(
     to: *mut f32,
 ) {
     let depth = numbers.div_ceil(M::PAIR);
-    for column in 0..width {
-        if column >= valid {
-            for d in 0..depth {
-                *to.add(d * width + column) = 0.0;
+    // Squares of units first, turned around in registers.
+    let squares = numbers / M::PAIR / S::LANES * S::LANES;
+    for first in (0..width).step_by(S::LANES) {
+        let mut done = 0;
+        if first + S::LANES <= valid {
+            for d in (0..squares).step_by(S::LANES) {
+                let rows = from.add(first * stride + d * M::PAIR);
+                let to = to.add(d * width + first);
+                if M::PAIR == 1 {
+                    S::transpose(rows, stride, to, width);
+                } else {
+                    let mut rounded = [0.0f32; 256];
+                    for row in 0..S::LANES {
+                        let units = rounded.as_mut_ptr().add(row * S::LANES);
+                        pack_row::<S, M>(rows.add(row * stride), 2 * S::LANES, units);
+                    }
+                    S::transpose(rounded.as_ptr(), S::LANES, to, width);
+                }
             }
-            continue;
+            done = squares;
         }
-        let from = from.add(column * stride);
-        for d in 0..numbers / M::PAIR {
-            let low = *from.add(d * M::PAIR);
-            let high = if M::PAIR == 2 {
-                *from.add(d * 2 + 1)
-            } else {
-                0.0
-            };
-            *to.add(d * width + column) = M::unit(low, high);
-        }
-        if numbers % M::PAIR == 1 {
-            *to.add((depth - 1) * width + column) = M::unit(*from.add(numbers - 1), 0.0);
+        for column in first..first + S::LANES {
+            for d in done..depth {
+                let (mut low, mut high) = (0.0, 0.0);
+                if column < valid {
+                    let number = from.add(column * stride + d * M::PAIR);
+                    low = *number;
+                    if M::PAIR == 2 && d * 2 + 1 < numbers {
+                        high = *number.add(1);
+                    }
+                }
+                *to.add(d * width + column) = M::unit(low, high);
+            }
         }
     }
 }
@@ -499,7 +513,7 @@ impl FormatTask for PackPanel {
         unsafe {
             let to = self.to.at(first * depth);
             if self.transposed {
-                pack_columns::<M>(
+                pack_columns::<S, M>(
                     self.from.add(first * self.numbers),
                     self.numbers,
                     self.numbers,

@@ -113,6 +113,24 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
+    /// The sum of each of four vectors' lanes.
+    #[inline(always)]
+    unsafe fn sums(values: [Self::F; 4]) -> [f32; 4] {
+        values.map(|value| Self::sum(value))
+    }
+
+    /// Turns a square of `LANES` rows around: row `i`, `stride` apart from the next, becomes column `i` of `to`, whose rows
+    /// are `to_stride` apart. Bits are only moved, never looked at.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                to.add(j * to_stride + i)
+                    .write(from.add(i * stride + j).read());
+            }
+        }
+    }
+
     /// Greatest lane.
     #[inline(always)]
     unsafe fn greatest(value: Self::F) -> f32 {
@@ -133,7 +151,7 @@ pub(super) fn bf16_bits(value: f32) -> u16 {
 }
 
 /// The f32 of a bf16's bits.
-#[inline(always)]
+#[cfg(test)]
 pub(super) fn bf16_value(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }

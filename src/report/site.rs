@@ -343,12 +343,15 @@ fn build(
     Ok((Built { files, manifest }, broken))
 }
 
+/// A folder that is not a readable run, and why.
+type Broken = (String, String);
+
 /// The readable runs, by experiment and number, and the folders that are not.
 fn read_runs(
     places: &Places,
     published: bool,
     only: Option<&Manifest>,
-) -> Result<(Vec<RunRecord>, Vec<(String, String)>)> {
+) -> Result<(Vec<RunRecord>, Vec<Broken>)> {
     let nowhere = places.reports.join("no-local-runs");
     let store = Store::new(
         if published { &nowhere } else { &places.runs },

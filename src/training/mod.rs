@@ -208,7 +208,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
                 let loss = self.train_step(&batch, run)?;
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
                 let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
-                let valid = match self.step % windows == 0 || self.step == steps {
+                let valid = match self.step.is_multiple_of(windows) || self.step == steps {
                     true => self.end_epoch(run, tokens_per_second)?,
                     false => None,
                 };
@@ -228,7 +228,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
                 if is_best
                     || stop
                     || self.is_complete()
-                    || self.step % self.config.checkpoint_every == 0
+                    || self.step.is_multiple_of(self.config.checkpoint_every)
                 {
                     run.save_checkpoint(&self.checkpoint()?)?;
                 }
@@ -243,7 +243,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
 
     /// One window: loss, gradients, update.
     fn train_step(&mut self, batch: &Batch, run: &mut Run) -> Result<f64> {
-        if self.step % self.windows() == 0 {
+        if self.step.is_multiple_of(self.windows()) {
             self.state = self.network.zero_state(self.config.batch_size);
             self.position.epoch_loss = 0.0;
         }
@@ -265,7 +265,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
             .with_context(|| format!("at step {step}"))?;
         self.step = step;
         self.position.epoch_loss += loss;
-        if step % self.config.log_every == 0 {
+        if step.is_multiple_of(self.config.log_every) {
             let epoch = self.epoch();
             run.log(step, epoch, Split::Train.name(), "batch_loss", loss);
             run.log(step, epoch, Split::Train.name(), "learning_rate", rate);
@@ -290,7 +290,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
         if let Some(mebibytes) = peak_memory() {
             run.log_timing(step, epoch, "memory", mebibytes);
         }
-        let due = epoch % self.evaluation.every == 0 || step == self.steps();
+        let due = epoch.is_multiple_of(self.evaluation.every) || step == self.steps();
         if !due || self.data.valid.is_empty() {
             return Ok(None);
         }

@@ -168,7 +168,7 @@ impl<const TRAIN: bool> Forward<'_, TRAIN> {
         for at in (0..panels.len() * PANEL).step_by(width) {
             let valid = columns.saturating_sub(at).min(width);
             let to = scratch.at(offsets[0] + at * plan.depth);
-            pack_columns::<M>(
+            pack_columns::<S, M>(
                 w.wrapping_add(at * plan.hidden),
                 plan.hidden,
                 plan.hidden,

@@ -78,32 +78,37 @@ impl FormatTask for Combine<'_> {
 }
 
 impl Combine<'_> {
+    /// A vector of row `row` of `h` from column `k`, times scale / row sum.
+    #[inline(always)]
+    unsafe fn scaled<S: Simd>(&self, row: usize, k: usize) -> S::F {
+        let Slab { plan, values, .. } = self.slab;
+        if row >= plan.rows {
+            return S::zero();
+        }
+        let h = S::load_up_to(
+            values.h.as_ptr().add(row * plan.hidden + k),
+            plan.hidden - k,
+        );
+        S::mul(h, S::splat(*self.slab.inverse.at(row)))
+    }
+
     /// `h` times scale / row sum, in panels across the hidden units and lines along the positions.
     #[inline(always)]
     unsafe fn scale_rows<S: Simd, M: Format>(&self, rows: std::ops::Range<usize>) {
-        let Slab { plan, values, .. } = self.slab;
+        let Slab { plan, .. } = self.slab;
         let across = Panels::of::<S>(plan.hidden);
         for p in 0..across.count() {
             let width = across.width(p);
             for row in rows.clone().step_by(M::PAIR) {
                 for j in (0..width).step_by(S::LANES) {
                     let k = p * across.panel + j;
-                    let scaled = |row: usize| {
-                        if row >= plan.rows {
-                            return S::zero();
-                        }
-                        let h = S::load_up_to(
-                            values.h.as_ptr().add(row * plan.hidden + k),
-                            plan.hidden - k,
-                        );
-                        S::mul(h, S::splat(*self.slab.inverse.at(row)))
-                    };
+                    let low = self.scaled::<S>(row, k);
                     let high = if M::PAIR == 2 {
-                        scaled(row + 1)
+                        self.scaled::<S>(row + 1, k)
                     } else {
                         S::zero()
                     };
-                    let units = M::pack::<S>(scaled(row), high);
+                    let units = M::pack::<S>(low, high);
                     S::store(
                         self.slab
                             .scaled
@@ -133,7 +138,7 @@ impl FormatTask for WeightGradient<'_> {
         let panels = self.block * plan.block..((self.block + 1) * plan.block).min(plan.panels);
         let depth = plan.rows.div_ceil(M::PAIR);
         // Lines of E and of h that fit in the first-level cache together.
-        let chunk = if S::WIDE { 256 } else { 192 };
+        let chunk = if S::WIDE { 128 } else { 192 };
         // SAFETY: this block's rows of dW and db belong to this task alone.
         unsafe {
             for first in (0..depth).step_by(chunk) {

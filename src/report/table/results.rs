@@ -22,14 +22,14 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
             unit
         };
         for split in ["train", "valid", "test"] {
-            let measured = run
+            let mut measured = run
                 .metrics
                 .iter()
                 .filter(|row| row.split == split && row.metric == metric);
             let finite = measured.clone().filter(|row| row.value.is_finite());
             let sign = if larger_is_better(metric) { -1.0 } else { 1.0 };
             let best = finite.min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)));
-            if let Some(last) = measured.last() {
+            if let Some(last) = measured.next_back() {
                 let yardsticks = run.yardsticks(metric, split);
                 let yardsticks = yardsticks
                     .iter()
