@@ -264,8 +264,8 @@ pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
             .map(|(i, (name, _))| (series_mark(i), series_colour(i), (*name).to_owned()))
             .collect();
         let top = canvas.legend(20, 88, &entries)?;
-        let x = Axis::logarithmic(figure.x, 1.0, largest_x * 1.1);
-        let y = Axis::logarithmic(figure.y, 1.0, largest_y * 1.2);
+        let x = Axis::logarithmic(figure.x, 0.85, largest_x * 1.1);
+        let y = Axis::logarithmic(figure.y, 0.85, largest_y * 1.2);
         let panel = Panel {
             left: 150,
             top: top + 6,

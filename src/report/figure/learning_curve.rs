@@ -42,8 +42,12 @@ const HEIGHT: i32 = 860;
 
 /// One curve figure for each metric that the run measured by epoch.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
-    CURVES
-        .iter()
+    // The loss of a model of keys is its likelihood per step: one figure suffices.
+    let has = |metric: &str| run.metrics.iter().any(|row| row.metric == metric);
+    let repeated =
+        |curve: &&Curve| curve.metric == "loss" && run.models_keys() && has("nll_per_step");
+    let curves = CURVES.iter().filter(|curve| !repeated(curve));
+    curves
         .filter_map(|curve| draw_curve(run, curve).transpose())
         .collect()
 }

@@ -158,6 +158,7 @@ fn describe(map: &str, has_kinds: bool) -> String {
         ("mean", true) => {
             "single-note message embeddings, the mean over each note's tokens".to_owned()
         }
+        ("one-note-chords", _) => "embeddings of one-note chords".to_owned(),
         ("keys", _) => "note embeddings, one a key".to_owned(),
         _ => format!("embeddings of {}", map.replace('-', " ")),
     }
