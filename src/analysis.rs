@@ -164,8 +164,15 @@ pub struct Analysis {
 ///
 /// `statistics.claims` repeats what the paper's sentences are judged by, of the first map's trained rows: `on_off_mid_range`,
 /// `on_off_outer` and `registers`, each with `purity`, `chance`, `p_value` and `silhouette`.
-pub fn analyse_all(maps: &[(String, Vec<NoteRow>)], played: &[u64; 128], config: &AnalysisConfig) -> Result<Analysis> {
-    let mut all = Analysis { statistics: Value::Null, points: Vec::new() };
+pub fn analyse_all(
+    maps: &[(String, Vec<NoteRow>)],
+    played: &[u64; 128],
+    config: &AnalysisConfig,
+) -> Result<Analysis> {
+    let mut all = Analysis {
+        statistics: Value::Null,
+        points: Vec::new(),
+    };
     let mut statistics = Json::new();
     for (name, rows) in maps {
         let analysis = analyse(name, rows, played, config)?;
@@ -210,9 +217,7 @@ pub fn analyse(
             points: Vec::new(),
         });
     }
-    let perplexity = config
-        .perplexity
-        .min(tsne::largest_perplexity(rows.len()));
+    let perplexity = config.perplexity.min(tsne::largest_perplexity(rows.len()));
     let maps = config
         .seeds
         .iter()
@@ -381,10 +386,7 @@ impl Labelling {
             "untrained".to_owned(),
             self.statistics(spaces.untrained, config, true),
         );
-        result.insert(
-            "pca".to_owned(),
-            self.statistics(spaces.pca, config, false),
-        );
+        result.insert("pca".to_owned(), self.statistics(spaces.pca, config, false));
         result.insert(
             "untrained_tsne".to_owned(),
             self.statistics(spaces.untrained_map, config, false),

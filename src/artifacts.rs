@@ -52,15 +52,29 @@ pub fn evaluation_table(rows: &[Evaluation]) -> Result<Table> {
     Table::new()
         .with("split", texts(rows, |row| &row.split))?
         .with("piece", texts(rows, |row| &row.piece))?
-        .with("steps", rows.iter().map(|row| row.steps).collect::<Vec<u64>>())?
+        .with(
+            "steps",
+            rows.iter().map(|row| row.steps).collect::<Vec<u64>>(),
+        )?
         .with("nll", rows.iter().map(|row| row.nll).collect::<Vec<f64>>())
 }
 
 /// The rows of such a table.
 pub fn evaluation_rows(table: &Table) -> Result<Vec<Evaluation>> {
     let (splits, pieces) = (table.texts("split")?, table.texts("piece")?);
-    let rows = splits.into_iter().zip(pieces).zip(table.u64s("steps")?).zip(table.f64s("nll")?);
-    Ok(rows.map(|(((split, piece), steps), nll)| Evaluation { split, piece, steps, nll }).collect())
+    let rows = splits
+        .into_iter()
+        .zip(pieces)
+        .zip(table.u64s("steps")?)
+        .zip(table.f64s("nll")?);
+    Ok(rows
+        .map(|(((split, piece), steps), nll)| Evaluation {
+            split,
+            piece,
+            steps,
+            nll,
+        })
+        .collect())
 }
 
 /// The points as a table.
@@ -68,47 +82,114 @@ pub fn corpus_table(points: &[CorpusPoint]) -> Result<Table> {
     Table::new()
         .with("figure", texts(points, |point| &point.figure))?
         .with("series", texts(points, |point| &point.series))?
-        .with("x", points.iter().map(|point| point.x).collect::<Vec<f64>>())?
-        .with("y", points.iter().map(|point| point.y).collect::<Vec<f64>>())
+        .with(
+            "x",
+            points.iter().map(|point| point.x).collect::<Vec<f64>>(),
+        )?
+        .with(
+            "y",
+            points.iter().map(|point| point.y).collect::<Vec<f64>>(),
+        )
 }
 
 /// The points of such a table.
 pub fn corpus_points(table: &Table) -> Result<Vec<CorpusPoint>> {
-    let rows = table.texts("figure")?.into_iter().zip(table.texts("series")?).zip(table.f64s("x")?).zip(table.f64s("y")?);
-    Ok(rows.map(|(((figure, series), x), y)| CorpusPoint { figure, series, x, y }).collect())
+    let rows = table
+        .texts("figure")?
+        .into_iter()
+        .zip(table.texts("series")?)
+        .zip(table.f64s("x")?)
+        .zip(table.f64s("y")?);
+    Ok(rows
+        .map(|(((figure, series), x), y)| CorpusPoint {
+            figure,
+            series,
+            x,
+            y,
+        })
+        .collect())
 }
 
 /// The points of all flat maps as a table.
 pub fn map_table(points: &[MapPoint]) -> Result<Table> {
     Table::new()
         .with("map", texts(points, |point| &point.map))?
-        .with("seed", points.iter().map(|point| point.seed).collect::<Vec<u64>>())?
+        .with(
+            "seed",
+            points.iter().map(|point| point.seed).collect::<Vec<u64>>(),
+        )?
         .with("token", texts(points, |point| &point.token))?
-        .with("x", points.iter().map(|point| point.x).collect::<Vec<f64>>())?
-        .with("y", points.iter().map(|point| point.y).collect::<Vec<f64>>())
+        .with(
+            "x",
+            points.iter().map(|point| point.x).collect::<Vec<f64>>(),
+        )?
+        .with(
+            "y",
+            points.iter().map(|point| point.y).collect::<Vec<f64>>(),
+        )
 }
 
 /// The points of such a table.
 pub fn map_points(table: &Table) -> Result<Vec<MapPoint>> {
-    let names = table.texts("map")?.into_iter().zip(table.u64s("seed")?).zip(table.texts("token")?);
+    let names = table
+        .texts("map")?
+        .into_iter()
+        .zip(table.u64s("seed")?)
+        .zip(table.texts("token")?);
     let rows = names.zip(table.f64s("x")?).zip(table.f64s("y")?);
-    Ok(rows.map(|((((map, seed), token), x), y)| MapPoint { map, seed, token, x, y }).collect())
+    Ok(rows
+        .map(|((((map, seed), token), x), y)| MapPoint {
+            map,
+            seed,
+            token,
+            x,
+            y,
+        })
+        .collect())
 }
 
 /// The single-note rows of all maps as a table: trained values in `e0…`, untrained ones in `u0…`.
 pub fn embeddings_table(maps: &[NoteMap]) -> Result<Table> {
-    let rows: Vec<(&str, &NoteRow)> = maps.iter().flat_map(|(map, rows)| rows.iter().map(move |row| (map.as_str(), row))).collect();
+    let rows: Vec<(&str, &NoteRow)> = maps
+        .iter()
+        .flat_map(|(map, rows)| rows.iter().map(move |row| (map.as_str(), row)))
+        .collect();
     let width = rows.first().map_or(0, |(_, row)| row.trained.len());
     let mut table = Table::new()
-        .with("map", rows.iter().map(|(map, _)| *map).collect::<Vec<&str>>())?
+        .with(
+            "map",
+            rows.iter().map(|(map, _)| *map).collect::<Vec<&str>>(),
+        )?
         .with("token", texts(&rows, |(_, row)| &row.token))?
-        .with("kind", rows.iter().map(|(_, row)| row.kind.name()).collect::<Vec<&str>>())?
-        .with("pitch", rows.iter().map(|(_, row)| u32::from(row.pitch)).collect::<Vec<u32>>())?
-        .with("count", rows.iter().map(|(_, row)| row.count).collect::<Vec<u64>>())?;
-    for (letter, values) in [("e", (|row| &row.trained) as fn(&NoteRow) -> &Vec<f64>), ("u", |row| &row.untrained)] {
+        .with(
+            "kind",
+            rows.iter()
+                .map(|(_, row)| row.kind.name())
+                .collect::<Vec<&str>>(),
+        )?
+        .with(
+            "pitch",
+            rows.iter()
+                .map(|(_, row)| u32::from(row.pitch))
+                .collect::<Vec<u32>>(),
+        )?
+        .with(
+            "count",
+            rows.iter().map(|(_, row)| row.count).collect::<Vec<u64>>(),
+        )?;
+    for (letter, values) in [
+        ("e", (|row| &row.trained) as fn(&NoteRow) -> &Vec<f64>),
+        ("u", |row| &row.untrained),
+    ] {
         for d in 0..width {
-            let column = rows.iter().map(|(_, row)| values(row).get(d).copied()).collect::<Option<Vec<f64>>>();
-            table = table.with(&format!("{letter}{d}"), column.context("single-note rows differ in length")?)?;
+            let column = rows
+                .iter()
+                .map(|(_, row)| values(row).get(d).copied())
+                .collect::<Option<Vec<f64>>>();
+            table = table.with(
+                &format!("{letter}{d}"),
+                column.context("single-note rows differ in length")?,
+            )?;
         }
     }
     Ok(table)
@@ -116,17 +197,33 @@ pub fn embeddings_table(maps: &[NoteMap]) -> Result<Table> {
 
 /// The single-note rows of such a table, by map.
 pub fn embeddings(table: &Table) -> Result<Vec<NoteMap>> {
-    let width = table.column_names().iter().filter(|name| is_value(name, 'e')).count();
-    let columns = |letter: char| (0..width).map(|d| table.f64s(&format!("{letter}{d}"))).collect::<Result<Vec<_>>>();
+    let width = table
+        .column_names()
+        .iter()
+        .filter(|name| is_value(name, 'e'))
+        .count();
+    let columns = |letter: char| {
+        (0..width)
+            .map(|d| table.f64s(&format!("{letter}{d}")))
+            .collect::<Result<Vec<_>>>()
+    };
     let (trained, untrained) = (columns('e')?, columns('u')?);
-    let (names, tokens, kinds) = (table.texts("map")?, table.texts("token")?, table.texts("kind")?);
+    let (names, tokens, kinds) = (
+        table.texts("map")?,
+        table.texts("token")?,
+        table.texts("kind")?,
+    );
     let (pitches, counts) = (table.u32s("pitch")?, table.u64s("count")?);
     let mut maps: Vec<NoteMap> = Vec::new();
     for index in 0..table.height() {
         let row = NoteRow {
             token: tokens[index].clone(),
-            kind: TokenKind::from_name(&kinds[index]).with_context(|| format!("unknown kind '{}' of a token", kinds[index]))?,
-            pitch: u8::try_from(pitches[index]).ok().filter(|pitch| *pitch < 128).with_context(|| format!("pitch {} is not a MIDI pitch", pitches[index]))?,
+            kind: TokenKind::from_name(&kinds[index])
+                .with_context(|| format!("unknown kind '{}' of a token", kinds[index]))?,
+            pitch: u8::try_from(pitches[index])
+                .ok()
+                .filter(|pitch| *pitch < 128)
+                .with_context(|| format!("pitch {} is not a MIDI pitch", pitches[index]))?,
             count: counts[index],
             trained: trained.iter().map(|column| column[index]).collect(),
             untrained: untrained.iter().map(|column| column[index]).collect(),
@@ -141,7 +238,8 @@ pub fn embeddings(table: &Table) -> Result<Vec<NoteMap>> {
 
 /// Whether a column's name is `letter` and a number.
 fn is_value(name: &str, letter: char) -> bool {
-    name.strip_prefix(letter).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix(letter)
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn texts<T>(rows: &[T], text: impl Fn(&T) -> &String) -> Vec<String> {
@@ -158,12 +256,37 @@ mod tests {
 
     #[test]
     fn every_table_read_back_is_what_was_written() {
-        let evaluation = vec![Evaluation { split: "test".into(), piece: "a".into(), steps: 3, nll: 1.5 }];
-        assert_eq!(evaluation_rows(&through_parquet(evaluation_table(&evaluation).unwrap())).unwrap(), evaluation);
-        let corpus = vec![CorpusPoint { figure: "pitch".into(), series: "all".into(), x: 60.0, y: 2.0 }];
-        assert_eq!(corpus_points(&through_parquet(corpus_table(&corpus).unwrap())).unwrap(), corpus);
-        let points = vec![MapPoint { map: "mean".into(), seed: 7, token: "60".into(), x: 0.1, y: -0.2 }];
-        assert_eq!(map_points(&through_parquet(map_table(&points).unwrap())).unwrap(), points);
+        let evaluation = vec![Evaluation {
+            split: "test".into(),
+            piece: "a".into(),
+            steps: 3,
+            nll: 1.5,
+        }];
+        assert_eq!(
+            evaluation_rows(&through_parquet(evaluation_table(&evaluation).unwrap())).unwrap(),
+            evaluation
+        );
+        let corpus = vec![CorpusPoint {
+            figure: "pitch".into(),
+            series: "all".into(),
+            x: 60.0,
+            y: 2.0,
+        }];
+        assert_eq!(
+            corpus_points(&through_parquet(corpus_table(&corpus).unwrap())).unwrap(),
+            corpus
+        );
+        let points = vec![MapPoint {
+            map: "mean".into(),
+            seed: 7,
+            token: "60".into(),
+            x: 0.1,
+            y: -0.2,
+        }];
+        assert_eq!(
+            map_points(&through_parquet(map_table(&points).unwrap())).unwrap(),
+            points
+        );
         let row = |pitch: u8| NoteRow {
             token: pitch.to_string(),
             kind: TokenKind::Note,
@@ -172,8 +295,18 @@ mod tests {
             trained: vec![0.1, f64::from(pitch)],
             untrained: vec![0.3, 0.4],
         };
-        let maps = vec![("most-frequent".to_owned(), vec![row(60), row(61)]), ("mean".to_owned(), vec![row(62)])];
-        assert_eq!(embeddings(&through_parquet(embeddings_table(&maps).unwrap())).unwrap(), maps);
-        assert!(embeddings(&through_parquet(embeddings_table(&[]).unwrap())).unwrap().is_empty());
+        let maps = vec![
+            ("most-frequent".to_owned(), vec![row(60), row(61)]),
+            ("mean".to_owned(), vec![row(62)]),
+        ];
+        assert_eq!(
+            embeddings(&through_parquet(embeddings_table(&maps).unwrap())).unwrap(),
+            maps
+        );
+        assert!(
+            embeddings(&through_parquet(embeddings_table(&[]).unwrap()))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

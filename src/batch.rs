@@ -63,7 +63,9 @@ impl Symbols {
         match (self, more) {
             (Self::Tokens(tokens), Self::Tokens(more)) => tokens.extend(more),
             (Self::Keys(keys), Self::Keys(more)) => keys.extend(more),
-            (Self::Tokens(_), Self::Keys(_)) | (Self::Keys(_), Self::Tokens(_)) => panic!("tokens and keys do not mix"),
+            (Self::Tokens(_), Self::Keys(_)) | (Self::Keys(_), Self::Tokens(_)) => {
+                panic!("tokens and keys do not mix")
+            }
         }
     }
 

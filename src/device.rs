@@ -21,7 +21,10 @@ impl FromStr for DeviceChoice {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let number = |text: &str| text.parse().map_err(|_| anyhow!("'{text}' is not the number of a GPU"));
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| anyhow!("'{text}' is not the number of a GPU"))
+        };
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "cpu" => Ok(Self::Cpu),
@@ -92,7 +95,9 @@ impl DeviceChoice {
             }),
             Self::Cuda(index) => match gpus() {
                 Ok(count) if index < count => Ok(Device::Cuda(index)),
-                Ok(count) => bail!("device 'cuda:{index}' is not there: the driver knows {count} GPUs"),
+                Ok(count) => {
+                    bail!("device 'cuda:{index}' is not there: the driver knows {count} GPUs")
+                }
                 Err(error) => bail!("device 'cuda:{index}' does not answer: {error}"),
             },
         }
@@ -104,7 +109,8 @@ impl DeviceChoice {
 fn gpus() -> Result<usize> {
     use cudarc::driver::result;
     result::init().map_err(|error| anyhow!("the CUDA driver does not start: {error:?}"))?;
-    let count = result::device::get_count().map_err(|error| anyhow!("the CUDA driver lists no GPU: {error:?}"))?;
+    let count = result::device::get_count()
+        .map_err(|error| anyhow!("the CUDA driver lists no GPU: {error:?}"))?;
     Ok(count as usize)
 }
 
@@ -115,8 +121,14 @@ mod tests {
     #[test]
     fn devices_are_named_as_in_pytorch() {
         assert_eq!("auto".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
-        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
-        assert_eq!("cuda:3".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(3));
+        assert_eq!(
+            "cuda".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Cuda(0)
+        );
+        assert_eq!(
+            "cuda:3".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Cuda(3)
+        );
         assert!("gpu".parse::<DeviceChoice>().is_err());
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
     }
@@ -125,6 +137,12 @@ mod tests {
     #[test]
     fn a_binary_without_cuda_refuses_a_gpu() {
         assert_eq!(DeviceChoice::Auto.resolve().unwrap(), Device::Cpu);
-        assert!(DeviceChoice::Cuda(0).resolve().unwrap_err().to_string().contains("--features cuda"));
+        assert!(
+            DeviceChoice::Cuda(0)
+                .resolve()
+                .unwrap_err()
+                .to_string()
+                .contains("--features cuda")
+        );
     }
 }

@@ -91,10 +91,12 @@ impl Experiment {
                 .map_err(explain)
                 .with_context(|| format!("with the overrides {}", overrides.join(", ")))?;
         }
-        experiment.check().map_err(|error| match line_of(text, &error.to_string()) {
-            Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
-            _ => error,
-        })?;
+        experiment
+            .check()
+            .map_err(|error| match line_of(text, &error.to_string()) {
+                Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
+                _ => error,
+            })?;
         Ok(experiment)
     }
 
@@ -105,12 +107,16 @@ impl Experiment {
 
     /// SHA-256 of the resolved experiment, in hexadecimal.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.to_yaml()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.to_yaml())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// What `--smoke` makes of an experiment: the same path through the code, minutes made seconds.
     pub fn smoke(mut self) -> Self {
         self.training.epochs = self.training.epochs.min(2);
+        self.training.batch_size = self.training.batch_size.min(10);
         self.training.checkpoint_every = self.training.checkpoint_every.min(5);
         self.analysis = self.analysis.smoke();
         self.samples = self.samples.smoke();
@@ -123,13 +129,26 @@ impl Experiment {
         self.split.check()?;
         self.model.validate()?;
         self.training.validate()?;
-        ensure!(self.evaluation.every > 0, "evaluation.every must be at least 1");
-        ensure!(self.evaluation.batch_size > 0, "evaluation.batch_size must be at least 1");
-        ensure!(!self.analysis.seeds.is_empty(), "analysis.seeds must name at least one seed");
-        ensure!(self.analysis.neighbours > 0, "analysis.neighbours must be at least 1");
+        ensure!(
+            self.evaluation.every > 0,
+            "evaluation.every must be at least 1"
+        );
+        ensure!(
+            self.evaluation.batch_size > 0,
+            "evaluation.batch_size must be at least 1"
+        );
+        ensure!(
+            !self.analysis.seeds.is_empty(),
+            "analysis.seeds must name at least one seed"
+        );
+        ensure!(
+            self.analysis.neighbours > 0,
+            "analysis.neighbours must be at least 1"
+        );
         self.samples.validate()?;
         ensure!(
-            (self.encoding.kind == EncodingKind::MultiHot) == (self.model.kind == ModelKind::Sigmoid),
+            (self.encoding.kind == EncodingKind::MultiHot)
+                == (self.model.kind == ModelKind::Sigmoid),
             "model.kind: the sigmoid model reads the multi-hot encoding and no other model does; set both or neither"
         );
         Ok(())
@@ -141,7 +160,8 @@ fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
     let (path, text) = entry
         .split_once('=')
         .ok_or_else(|| anyhow!("override '{entry}' is not of the form key.path=value"))?;
-    let new: Value = serde_yaml::from_str(text).with_context(|| format!("override '{entry}': the value is not YAML"))?;
+    let new: Value = serde_yaml::from_str(text)
+        .with_context(|| format!("override '{entry}': the value is not YAML"))?;
     let mut place = root;
     for key in path.split('.') {
         if place.is_null() {
@@ -149,7 +169,9 @@ fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
         }
         place = match place {
             Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
-            _ => bail!("override '{entry}': '{key}' has no place, what is above it is not a mapping"),
+            _ => {
+                bail!("override '{entry}': '{key}' has no place, what is above it is not a mapping")
+            }
         };
     }
     *place = new;
@@ -159,9 +181,13 @@ fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
 /// A YAML error with the nearest valid name where a field or a value is misspelt.
 fn explain(error: serde_yaml::Error) -> anyhow::Error {
     let message = error.to_string();
-    let Some((_, rest)) = message.split_once("unknown ") else { return anyhow!(message) };
+    let Some((_, rest)) = message.split_once("unknown ") else {
+        return anyhow!(message);
+    };
     let mut names = rest.split('`').skip(1).step_by(2);
-    let Some(given) = names.next() else { return anyhow!(message) };
+    let Some(given) = names.next() else {
+        return anyhow!(message);
+    };
     match nearest(given, names) {
         Some(name) => anyhow!("{message}; did you mean `{name}`?"),
         None => anyhow!(message),
@@ -192,7 +218,10 @@ fn line_of(text: &str, problem: &str) -> Option<usize> {
         if found.is_some() && parent_indent.is_some_and(|parent| indent <= parent) {
             break;
         }
-        if content.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
+        if content
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with(':'))
+        {
             (found, parent_indent) = (Some(number + 1), Some(indent));
             match wanted.next() {
                 Some(next) => key = next,
@@ -221,7 +250,10 @@ mod tests {
     fn a_misspelt_key_names_its_line_and_the_nearest_name() {
         let text = "title: A test\ncorpus: counterpoint\ntraining:\n  epochs: 3\n  batchsize: 4\n";
         let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
-        assert!(error.contains("training: unknown field `batchsize`"), "{error}");
+        assert!(
+            error.contains("training: unknown field `batchsize`"),
+            "{error}"
+        );
         assert!(error.contains("line 5"), "{error}");
         assert!(error.ends_with("did you mean `batch_size`?"), "{error}");
     }
@@ -230,7 +262,10 @@ mod tests {
     fn a_misspelt_kind_names_the_nearest_kind() {
         let text = "title: A test\ncorpus: counterpoint\nencoding:\n  kind: midi-mesage\n";
         let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
-        assert!(error.contains("line 4") && error.contains("did you mean `midi-message`?"), "{error}");
+        assert!(
+            error.contains("line 4") && error.contains("did you mean `midi-message`?"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -242,10 +277,19 @@ mod tests {
 
     #[test]
     fn overrides_replace_values_and_are_checked_like_the_file() {
-        let overrides = ["training.epochs=7".to_string(), "model.layers=1".to_string()];
+        let overrides = [
+            "training.epochs=7".to_string(),
+            "model.layers=1".to_string(),
+        ];
         let experiment = Experiment::parse(MINIMAL, &overrides).unwrap();
-        assert_eq!((experiment.training.epochs, experiment.model.layers), (7, 1));
+        assert_eq!(
+            (experiment.training.epochs, experiment.model.layers),
+            (7, 1)
+        );
         let error = Experiment::parse(MINIMAL, &["training.epoch=7".to_string()]).unwrap_err();
-        assert!(format!("{error:#}").contains("did you mean `epochs`?"), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("did you mean `epochs`?"),
+            "{error:#}"
+        );
     }
 }

@@ -28,19 +28,32 @@ pub struct SamplesConfig {
 impl Default for SamplesConfig {
     fn default() -> Self {
         // 400 messages or steps are between half a minute and two minutes of music.
-        Self { count: 3, length: 400, temperature: 1.0, top_k: None, seed: 1 }
+        Self {
+            count: 3,
+            length: 400,
+            temperature: 1.0,
+            top_k: None,
+            seed: 1,
+        }
     }
 }
 
 impl SamplesConfig {
     /// What `--smoke` makes of it.
     pub fn smoke(self) -> Self {
-        Self { count: self.count.min(1), length: self.length.min(50), ..self }
+        Self {
+            count: self.count.min(1),
+            length: self.length.min(50),
+            ..self
+        }
     }
 
     /// How each symbol is drawn.
     pub fn sampling(&self) -> Sampling {
-        Sampling { temperature: self.temperature, top_k: self.top_k }
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+        }
     }
 
     /// Checks each value.
@@ -49,8 +62,14 @@ impl SamplesConfig {
     /// Names the setting and its range.
     pub fn validate(&self) -> Result<()> {
         ensure!(self.length > 0, "samples.length must be at least 1");
-        ensure!(self.temperature.is_finite() && self.temperature >= 0.0, "samples.temperature must be a number of at least 0");
-        ensure!(self.top_k != Some(0), "samples.top_k must be at least 1, or null");
+        ensure!(
+            self.temperature.is_finite() && self.temperature >= 0.0,
+            "samples.temperature must be a number of at least 0"
+        );
+        ensure!(
+            self.top_k != Some(0),
+            "samples.top_k must be at least 1, or null"
+        );
         Ok(())
     }
 }

@@ -25,7 +25,10 @@ pub struct Tables<'a> {
 
 impl Tables<'_> {
     fn row(&self, table: &[f32], row: usize) -> Vec<f64> {
-        table[row * self.width..(row + 1) * self.width].iter().map(|&value| f64::from(value)).collect()
+        table[row * self.width..(row + 1) * self.width]
+            .iter()
+            .map(|&value| f64::from(value))
+            .collect()
     }
 
     /// The mean of some rows, each counted as often as it occurs.
@@ -51,8 +54,14 @@ pub fn single_notes(
 ) -> Vec<(String, Vec<NoteRow>)> {
     match kind {
         EncodingKind::MidiMessage => note_messages(encoding, vocabulary, tables),
-        EncodingKind::Chord => vec![("one-note-chords".into(), one_note_chords(encoding, vocabulary, tables))],
-        EncodingKind::MultiHot => vec![("keys".into(), keys(&played(kind, encoding, vocabulary), tables))],
+        EncodingKind::Chord => vec![(
+            "one-note-chords".into(),
+            one_note_chords(encoding, vocabulary, tables),
+        )],
+        EncodingKind::MultiHot => vec![(
+            "keys".into(),
+            keys(&played(kind, encoding, vocabulary), tables),
+        )],
     }
 }
 
@@ -62,7 +71,10 @@ pub fn played(kind: EncodingKind, encoding: &dyn Encode, vocabulary: &Vocabulary
     for (symbol, count) in vocabulary.iter() {
         match kind {
             EncodingKind::MidiMessage => {
-                if let Some(note) = encoding.single_note(symbol).filter(|note| note.kind == Some(NoteKind::On)) {
+                if let Some(note) = encoding
+                    .single_note(symbol)
+                    .filter(|note| note.kind == Some(NoteKind::On))
+                {
                     played[usize::from(note.pitch)] += count;
                 }
             }
@@ -76,11 +88,18 @@ pub fn played(kind: EncodingKind, encoding: &dyn Encode, vocabulary: &Vocabulary
     played
 }
 
-fn note_messages(encoding: &dyn Encode, vocabulary: &Vocabulary, tables: &Tables) -> Vec<(String, Vec<NoteRow>)> {
+fn note_messages(
+    encoding: &dyn Encode,
+    vocabulary: &Vocabulary,
+    tables: &Tables,
+) -> Vec<(String, Vec<NoteRow>)> {
     let mut tokens: BTreeMap<(TokenKind, u8), Vec<(usize, u64)>> = BTreeMap::new();
     for (id, (symbol, count)) in vocabulary.iter().enumerate() {
         if let Some(note) = encoding.single_note(symbol) {
-            tokens.entry((token_kind(note.kind), note.pitch)).or_default().push((id, count));
+            tokens
+                .entry((token_kind(note.kind), note.pitch))
+                .or_default()
+                .push((id, count));
         }
     }
     let mut most_frequent = Vec::new();
@@ -89,7 +108,9 @@ fn note_messages(encoding: &dyn Encode, vocabulary: &Vocabulary, tables: &Tables
         // Ids are given out by falling count: the first is the most frequent.
         let (id, count) = rows[0];
         if count >= FEWEST_OCCURRENCES {
-            let symbol = vocabulary.symbol(id as u32).expect("the id was just read off the vocabulary");
+            let symbol = vocabulary
+                .symbol(id as u32)
+                .expect("the id was just read off the vocabulary");
             most_frequent.push(NoteRow {
                 token: encoding.text(symbol),
                 kind,
@@ -108,7 +129,10 @@ fn note_messages(encoding: &dyn Encode, vocabulary: &Vocabulary, tables: &Tables
             untrained: tables.mean(tables.untrained, rows),
         });
     }
-    vec![("most-frequent".into(), most_frequent), ("mean".into(), means)]
+    vec![
+        ("most-frequent".into(), most_frequent),
+        ("mean".into(), means),
+    ]
 }
 
 fn token_kind(kind: Option<NoteKind>) -> TokenKind {
@@ -119,10 +143,18 @@ fn token_kind(kind: Option<NoteKind>) -> TokenKind {
     }
 }
 
-fn one_note_chords(encoding: &dyn Encode, vocabulary: &Vocabulary, tables: &Tables) -> Vec<NoteRow> {
+fn one_note_chords(
+    encoding: &dyn Encode,
+    vocabulary: &Vocabulary,
+    tables: &Tables,
+) -> Vec<NoteRow> {
     let single = |(id, (symbol, count))| Some((id, encoding.single_note(symbol)?.pitch, count));
-    let mut rows: Vec<NoteRow> =
-        vocabulary.iter().enumerate().filter_map(single).map(|(id, pitch, count)| note_row(pitch, count, tables, id)).collect();
+    let mut rows: Vec<NoteRow> = vocabulary
+        .iter()
+        .enumerate()
+        .filter_map(single)
+        .map(|(id, pitch, count)| note_row(pitch, count, tables, id))
+        .collect();
     rows.sort_by_key(|row| row.pitch);
     rows
 }
@@ -132,7 +164,10 @@ fn keys(played: &[u64; 128], tables: &Tables) -> Vec<NoteRow> {
         let pitch = multi_hot::LOWEST_PITCH + key as u8;
         note_row(pitch, played[usize::from(pitch)], tables, key)
     };
-    (0..multi_hot::KEYS).map(row).filter(|row| row.count > 0).collect()
+    (0..multi_hot::KEYS)
+        .map(row)
+        .filter(|row| row.count > 0)
+        .collect()
 }
 
 fn note_row(pitch: u8, count: u64, tables: &Tables, row: usize) -> NoteRow {

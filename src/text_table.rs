@@ -1,5 +1,22 @@
 //! Rows of text as an aligned table for a terminal, or as a Markdown table.
 
+use std::io::{ErrorKind, Write, stdout};
+
+use anyhow::{Context, Result};
+
+/// Writes `text` to standard output. That its reader has gone away, as in `harness show RUN | head`, is no error.
+pub fn print(text: &str) -> Result<()> {
+    match stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout().flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("failed to write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `rows` under `header`, columns aligned and two spaces apart, each line ended.
 pub fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|it| it.chars().count()).collect();

@@ -35,7 +35,11 @@ fn text(output: &Output) -> (String, String) {
 fn succeed(folder: &Path, arguments: &[&str]) -> String {
     let output = harness(folder, arguments);
     let (out, err) = text(&output);
-    assert!(output.status.success(), "harness {arguments:?}: {}\n{out}\n{err}", output.status);
+    assert!(
+        output.status.success(),
+        "harness {arguments:?}: {}\n{out}\n{err}",
+        output.status
+    );
     out
 }
 
@@ -46,7 +50,13 @@ fn folder_with_experiment() -> tempfile::TempDir {
 }
 
 fn run_folder(folder: &Path, printed: &str) -> PathBuf {
-    folder.join(printed.lines().last().expect("a run prints its folder").trim())
+    folder.join(
+        printed
+            .lines()
+            .last()
+            .expect("a run prints its folder")
+            .trim(),
+    )
 }
 
 #[test]
@@ -55,9 +65,20 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     let folder = folder.path();
     let first = run_folder(folder, &succeed(folder, &["run", "small.yaml"]));
     for file in [
-        "experiment.yaml", "record.json", "metrics.parquet", "timings.parquet", "evaluation.parquet",
-        "corpus_statistics.parquet", "embeddings.parquet", "tsne.parquet", "statistics.json", "samples/sample-1.mid",
-        "report.html", "final.safetensors", "vocabulary.tsv", "log",
+        "experiment.yaml",
+        "record.json",
+        "metrics.parquet",
+        "timings.parquet",
+        "evaluation.parquet",
+        "corpus_statistics.parquet",
+        "embeddings.parquet",
+        "tsne.parquet",
+        "statistics.json",
+        "samples/sample-1.mid",
+        "report.html",
+        "final.safetensors",
+        "vocabulary.tsv",
+        "log",
     ] {
         assert!(first.join(file).is_file(), "{file} is missing");
     }
@@ -66,10 +87,23 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     assert_eq!(statistics["corpus"]["pieces"], 120);
     assert_eq!(statistics["training"]["epochs"], 2);
 
-    let second = run_folder(folder, &succeed(folder, &["run", "small.yaml", "--threads", "1"]));
+    let second = run_folder(
+        folder,
+        &succeed(folder, &["run", "small.yaml", "--threads", "1"]),
+    );
     let bytes = |run: &Path, file: &str| fs::read(run.join(file)).unwrap();
-    for file in ["metrics.parquet", "final.safetensors", "evaluation.parquet", "samples/sample-1.mid", "statistics.json"] {
-        assert_eq!(bytes(&first, file), bytes(&second, file), "{file} depends on the number of threads");
+    for file in [
+        "metrics.parquet",
+        "final.safetensors",
+        "evaluation.parquet",
+        "samples/sample-1.mid",
+        "statistics.json",
+    ] {
+        assert_eq!(
+            bytes(&first, file),
+            bytes(&second, file),
+            "{file} depends on the number of threads"
+        );
     }
     assert!(succeed(folder, &["reproduce", "small@2"]).contains("identical"));
 
@@ -78,18 +112,44 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     assert!(succeed(folder, &["show", "latest"]).contains("finished"));
     succeed(folder, &["verify", "latest"]);
 
-    succeed(folder, &["run", "small.yaml", "-S", "training.learning_rate=0.0001"]);
+    succeed(
+        folder,
+        &["run", "small.yaml", "-S", "training.learning_rate=0.0001"],
+    );
     let difference = succeed(folder, &["diff", "small@2", "small@1"]);
-    assert!(difference.contains("training.learning_rate"), "{difference}");
+    assert!(
+        difference.contains("training.learning_rate"),
+        "{difference}"
+    );
     assert!(difference.contains("regressed"), "{difference}");
-    let gate = harness(folder, &["diff", "small@2", "small@1", "--fail-on", "regression"]);
+    let gate = harness(
+        folder,
+        &["diff", "small@2", "small@1", "--fail-on", "regression"],
+    );
     assert_eq!(gate.status.code(), Some(1));
 
-    succeed(folder, &["generate", "small@2", "--seed", "7", "-o", "a.mid"]);
-    succeed(folder, &["generate", "small@2", "--seed", "7", "-o", "b.mid"]);
-    succeed(folder, &["generate", "small@2", "--seed", "8", "--primer", "a.mid", "-o", "c.mid"]);
-    assert_eq!(fs::read(folder.join("a.mid")).unwrap(), fs::read(folder.join("b.mid")).unwrap());
-    assert_ne!(fs::read(folder.join("a.mid")).unwrap(), fs::read(folder.join("c.mid")).unwrap());
+    succeed(
+        folder,
+        &["generate", "small@2", "--seed", "7", "-o", "a.mid"],
+    );
+    succeed(
+        folder,
+        &["generate", "small@2", "--seed", "7", "-o", "b.mid"],
+    );
+    succeed(
+        folder,
+        &[
+            "generate", "small@2", "--seed", "8", "--primer", "a.mid", "-o", "c.mid",
+        ],
+    );
+    assert_eq!(
+        fs::read(folder.join("a.mid")).unwrap(),
+        fs::read(folder.join("b.mid")).unwrap()
+    );
+    assert_ne!(
+        fs::read(folder.join("a.mid")).unwrap(),
+        fs::read(folder.join("c.mid")).unwrap()
+    );
 
     succeed(folder, &["report"]);
     assert!(folder.join("reports/index.html").is_file());
@@ -126,7 +186,8 @@ fn a_killed_run_is_resumed_to_the_same_bits() {
         }
         let resumed = run_folder(folder, &out);
         for file in ["metrics.parquet", "final.safetensors", "statistics.json"] {
-            let same = fs::read(undisturbed.join(file)).unwrap() == fs::read(resumed.join(file)).unwrap();
+            let same =
+                fs::read(undisturbed.join(file)).unwrap() == fs::read(resumed.join(file)).unwrap();
             assert!(same, "{file} differs after a kill at {milliseconds} ms");
         }
     }
@@ -139,16 +200,39 @@ fn what_is_wrong_is_named_with_its_exit_code() {
     let fails = |arguments: &[&str], code: i32, says: &str| {
         let output = harness(folder, arguments);
         let (_, err) = text(&output);
-        assert_eq!(output.status.code(), Some(code), "harness {arguments:?}: {err}");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "harness {arguments:?}: {err}"
+        );
         assert!(err.contains(says), "harness {arguments:?}: {err}");
     };
-    fs::write(folder.join("misspelt.yaml"), EXPERIMENT.replace("batch_size", "batchsize")).unwrap();
+    fs::write(
+        folder.join("misspelt.yaml"),
+        EXPERIMENT.replace("batch_size", "batchsize"),
+    )
+    .unwrap();
     fails(&["run", "misspelt.yaml"], 2, "did you mean `batch_size`?");
     fails(&["run", "misspelt.yaml"], 2, "line 6");
-    assert!(!folder.join("runs").exists(), "nothing is made before the experiment is checked");
+    assert!(
+        !folder.join("runs").exists(),
+        "nothing is made before the experiment is checked"
+    );
     fails(&["run", "absent.yaml"], 2, "absent.yaml");
-    fails(&["run", "small.yaml", "-S", "training.epoch=1"], 2, "did you mean `epochs`?");
-    fails(&["run", "small.yaml", "--device", "cuda"], 2, "--features cuda");
+    fails(
+        &["run", "small.yaml", "-S", "training.epoch=1"],
+        2,
+        "did you mean `epochs`?",
+    );
+    fails(
+        &["run", "small.yaml", "--device", "cuda"],
+        2,
+        "--features cuda",
+    );
     fails(&["show", "latest"], 2, "latest");
-    fails(&["run", "small.yaml", "-S", "corpus=mues"], 2, "did you mean 'muse'?");
+    fails(
+        &["run", "small.yaml", "-S", "corpus=mues"],
+        2,
+        "did you mean 'muse'?",
+    );
 }

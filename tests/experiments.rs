@@ -11,7 +11,10 @@ fn experiment_files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = WalkDir::new(folder)
         .into_iter()
         .map(|entry| entry.expect("the folder can be listed").into_path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     files.sort();
     files
@@ -23,22 +26,39 @@ fn every_experiment_is_read_as_it_stands_and_as_it_resolves() {
     assert!(files.len() >= 7, "{files:?}");
     for path in files {
         let experiment = Experiment::load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
-        let resolved = Experiment::parse(&experiment.to_yaml(), &[]).unwrap_or_else(|error| panic!("{error:#}"));
+        let resolved = Experiment::parse(&experiment.to_yaml(), &[])
+            .unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(resolved, experiment, "{}", path.display());
     }
 }
 
 #[test]
 fn every_value_is_the_papers_or_chosen_for_a_reason() {
-    const OF_THE_FILE: [&str; 6] = ["title", "question", "paper", "chosen", "claims", "tolerances"];
+    const OF_THE_FILE: [&str; 6] = [
+        "title",
+        "question",
+        "paper",
+        "chosen",
+        "claims",
+        "tolerances",
+    ];
     for path in experiment_files() {
         let experiment = Experiment::load(&path, &[]).unwrap();
-        let explained: Vec<&String> = experiment.paper.keys().chain(experiment.chosen.keys()).collect();
+        let explained: Vec<&String> = experiment
+            .paper
+            .keys()
+            .chain(experiment.chosen.keys())
+            .collect();
         let covers = |key: &str, explained: &str| {
-            key.strip_prefix(explained).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            key.strip_prefix(explained)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         let settings = flat_settings(&experiment.to_yaml()).unwrap();
-        for key in settings.keys().filter(|key| !OF_THE_FILE.iter().any(|of_the_file| covers(key, of_the_file))) {
+        for key in settings.keys().filter(|key| {
+            !OF_THE_FILE
+                .iter()
+                .any(|of_the_file| covers(key, of_the_file))
+        }) {
             assert!(
                 explained.iter().any(|explained| covers(key, explained)),
                 "{}: neither `paper` nor `chosen` says where {key} is from",
@@ -68,8 +88,16 @@ fn the_papers_hyperparameters_are_the_papers() {
         let experiment = Experiment::load(&folder.join(format!("{name}.yaml")), &[]).unwrap();
         let (model, training) = (&experiment.model, &experiment.training);
         assert_eq!(experiment.corpus, corpus);
-        assert_eq!((model.hidden, model.embedding, model.layers), (128, 128, 2), "{name}");
-        let found = (training.epochs, training.batch_size, training.sequence_length);
+        assert_eq!(
+            (model.hidden, model.embedding, model.layers),
+            (128, 128, 2),
+            "{name}"
+        );
+        let found = (
+            training.epochs,
+            training.batch_size,
+            training.sequence_length,
+        );
         assert_eq!(found, (epochs, batch_size, sequence_length), "{name}");
     }
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use super::machine::MachineArgs;
-use crate::execute::Trained;
 use crate::corpus::midi;
+use crate::execute::Trained;
 use crate::run::{Store, write_atomically};
 
 /// Arguments of `generate`.
@@ -49,18 +49,38 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let primer = match &args.primer {
         None => None,
         Some(path) => {
-            let bytes = std::fs::read(path).with_context(|| format!("failed to read primer '{}'", path.display()))?;
+            let bytes = std::fs::read(path)
+                .with_context(|| format!("failed to read primer '{}'", path.display()))?;
             let reading = midi::read(&bytes);
-            let why = reading.remarks.first().map_or("", |remark| remark.what.as_str());
-            ensure!(reading.score.is_some(), "primer '{}' is not readable as MIDI: {why}", path.display());
+            let why = reading
+                .remarks
+                .first()
+                .map_or("", |remark| remark.what.as_str());
+            ensure!(
+                reading.score.is_some(),
+                "primer '{}' is not readable as MIDI: {why}",
+                path.display()
+            );
             reading.score
         }
     };
-    let music = trained.generate(args.machine.resolve()?, primer.as_ref(), &samples, args.seed)?;
+    let music = trained.generate(
+        args.machine.resolve()?,
+        primer.as_ref(),
+        &samples,
+        args.seed,
+    )?;
     if music.unknown_symbols > 0 {
-        eprintln!("{} of the primer's symbols are not in the model's vocabulary and were read as silence", music.unknown_symbols);
+        eprintln!(
+            "{} of the primer's symbols are not in the model's vocabulary and were read as silence",
+            music.unknown_symbols
+        );
     }
     write_atomically(&args.output, &midi::write(&music.score))?;
-    eprintln!("wrote {} ({} notes)", args.output.display(), music.score.notes().len());
+    eprintln!(
+        "wrote {} ({} notes)",
+        args.output.display(),
+        music.score.notes().len()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -39,7 +39,11 @@ impl MachineArgs {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),
         };
-        Ok(Machine { device: self.device.resolve()?, kernel_path, threads })
+        Ok(Machine {
+            device: self.device.resolve()?,
+            kernel_path,
+            threads,
+        })
     }
 }
 
@@ -73,17 +77,32 @@ impl Watch {
     pub fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta} left").expect("a fixed template");
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta} left")
+                .expect("a fixed template");
             bar.set_style(style);
             bar
         });
-        Self { bar, last_line: None, started: Instant::now(), first_step: None }
+        Self {
+            bar,
+            last_line: None,
+            started: Instant::now(),
+            first_step: None,
+        }
     }
 
     /// Takes in one step.
     pub fn step(&mut self, progress: Progress) {
-        let Progress { step, steps, epoch, loss, tokens_per_second, valid } = progress;
-        let valid = valid.map(|score| format!(", held out {score:.4}")).unwrap_or_default();
+        let Progress {
+            step,
+            steps,
+            epoch,
+            loss,
+            tokens_per_second,
+            valid,
+        } = progress;
+        let valid = valid
+            .map(|score| format!(", held out {score:.4}"))
+            .unwrap_or_default();
         let text = format!("epoch {epoch}, loss {loss:.4}{valid}, {tokens_per_second:.0} tokens/s");
         if let Some(bar) = &self.bar {
             bar.set_length(steps);
@@ -98,11 +117,16 @@ impl Watch {
             return;
         }
         let first = *self.first_step.get_or_insert(step.saturating_sub(1));
-        let due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        let due = self
+            .last_line
+            .is_none_or(|last| last.elapsed() >= LINE_EVERY);
         if due || !valid.is_empty() || step == steps {
             let seconds_a_step = self.started.elapsed().as_secs_f64() / (step - first) as f64;
             let left = Duration::from_secs_f64((steps - step) as f64 * seconds_a_step);
-            eprintln!("step {step}/{steps}, {text}, {} left", indicatif::HumanDuration(left));
+            eprintln!(
+                "step {step}/{steps}, {text}, {} left",
+                indicatif::HumanDuration(left)
+            );
             self.last_line = Some(Instant::now());
         }
     }

@@ -1,12 +1,16 @@
 //! The subcommands, one file each: wiring only.
 
 mod corpus;
+mod diff;
 mod generate;
+mod list;
 mod machine;
 mod report;
 mod reproduce;
 mod resume;
 mod run;
+mod show;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -46,6 +50,14 @@ enum Command {
     Run(run::Args),
     /// Continue where a run stopped, bit for bit
     Resume(resume::Args),
+    /// What runs there are
+    List(list::Args),
+    /// One run: what it is, what it measured, what it left
+    Show(show::Args),
+    /// Check every file of a run against its checksums
+    Verify(verify::Args),
+    /// Compare two runs, or two groups of runs: what differs, then metrics with a verdict
+    Diff(diff::Args),
     /// Run a record again and say whether it comes out the same
     Reproduce(reproduce::Args),
     /// Write reports/ from the runs' records
@@ -65,15 +77,14 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Resume(args) => resume::run(args),
+            Command::List(args) => list::run(args),
+            Command::Show(args) => show::run(args),
+            Command::Verify(args) => verify::run(args),
+            Command::Diff(args) => diff::run(args),
             Command::Reproduce(args) => reproduce::run(args),
-            
-            
-            
-            
             Command::Report(args) => report::run(args),
             Command::Corpus(args) => corpus::run(args),
             Command::Generate(args) => generate::run(args),
-            
         }
     }
 }
@@ -93,7 +104,10 @@ impl std::fmt::Display for RunFailed {
 
 /// How the process ends on `error`: usage, unless something in its chain says otherwise.
 pub fn exit_code(error: &Error) -> ExitCode {
-    let corpus = error.chain().find_map(|cause| cause.downcast_ref::<CorpusError>()).map(CorpusError::exit_code);
+    let corpus = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<CorpusError>())
+        .map(CorpusError::exit_code);
     let run = || RunError::exit_code_of(error);
     let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
     ExitCode::from(corpus.or_else(run).or_else(failed).unwrap_or(USAGE))

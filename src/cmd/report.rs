@@ -31,7 +31,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         if stale.is_empty() {
             println!("the report is fresh");
         }
-        return Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+        return Ok(if stale.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(1)
+        });
     }
     for folder in site::publish(&places, &args.publish)? {
         println!("published {}", folder.display());

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::GATE;
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
-use super::GATE;
 use crate::corpus::{Corpus, CorpusError, OpenOptions};
 use crate::diff::reproduction::{Reproduction, compare};
 use crate::experiment::Experiment;
@@ -26,9 +26,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let store = Store::here();
     let original = store.find(&args.run)?;
-    let expected = original.metrics().with_context(|| format!("run {} has no metrics to compare with", original.id))?;
+    let expected = original
+        .metrics()
+        .with_context(|| format!("run {} has no metrics to compare with", original.id))?;
     let recorded = original.record.corpus.as_ref();
-    let recorded = recorded.with_context(|| format!("run {} never read its corpus", original.id))?;
+    let recorded =
+        recorded.with_context(|| format!("run {} never read its corpus", original.id))?;
     let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
     let corpus = Corpus::open(&experiment.corpus, &OpenOptions::from_environment())?;
     if corpus.fingerprint != recorded.fingerprint {

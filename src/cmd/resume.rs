@@ -30,11 +30,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let now = Experiment::load(path, &[])?;
         let changes = changed_settings(&recorded, &now.to_yaml())?;
         if !changes.is_empty() {
-            let list: Vec<String> = changes.iter().map(|change| format!("\n  {change}")).collect();
-            bail!("experiment '{}' is not the one that run {} records:{}", path.display(), stored.id, list.concat());
+            let list: Vec<String> = changes
+                .iter()
+                .map(|change| format!("\n  {change}"))
+                .collect();
+            bail!(
+                "experiment '{}' is not the one that run {} records:{}",
+                path.display(),
+                stored.id,
+                list.concat()
+            );
         }
     }
-    let experiment = Experiment::parse(&recorded, &[]).with_context(|| format!("in the record of run {}", stored.id))?;
+    let experiment = Experiment::parse(&recorded, &[])
+        .with_context(|| format!("in the record of run {}", stored.id))?;
     let machine = args.machine.resolve()?;
     let command = std::env::args().skip(1).collect();
     match stored.resume(machine.environment(&experiment), command) {

@@ -43,7 +43,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         eprint!("{}", plan(&experiment, machine));
         return Ok(ExitCode::SUCCESS);
     }
-    let name = args.experiment.file_stem().context("an experiment is named by its file")?;
+    let name = args
+        .experiment
+        .file_stem()
+        .context("an experiment is named by its file")?;
     let run = Store::here().create(NewRun {
         experiment: name.to_string_lossy().into_owned(),
         resolved: experiment.to_yaml(),
@@ -58,7 +61,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// What would run, in words.
 fn plan(experiment: &Experiment, machine: Machine) -> String {
     let corpus = match catalogue::find(&experiment.corpus) {
-        Some(entry) => format!("{} ({} pieces, {} tokens in all)", entry.title, entry.counts["all"].pieces, entry.counts["all"].tokens),
+        Some(entry) => format!(
+            "{} ({} pieces, {} tokens in all)",
+            entry.title, entry.counts["all"].pieces, entry.counts["all"].tokens
+        ),
         None => format!("the files of '{}'", experiment.corpus),
     };
     let environment = machine.environment(experiment);
@@ -77,12 +83,24 @@ fn plan(experiment: &Experiment, machine: Machine) -> String {
 }
 
 /// Executes a run that has been made or taken up, shows its progress, and ends its record as it ended.
-pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoint: Option<Checkpoint>) -> Result<Ending> {
+pub fn conduct(
+    experiment: &Experiment,
+    machine: Machine,
+    mut run: Run,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Ending> {
     let interrupted = interruption()?;
     let folder = run.path().display().to_string();
     eprintln!("run {} in {folder}", run.id());
     let mut watch = Watch::new();
-    let ending = execute(experiment, machine, &mut run, checkpoint, &interrupted, &mut |progress| watch.step(progress));
+    let ending = execute(
+        experiment,
+        machine,
+        &mut run,
+        checkpoint,
+        &interrupted,
+        &mut |progress| watch.step(progress),
+    );
     match &ending {
         Ok(Ending::Complete) => {
             println!("{folder}");
@@ -90,7 +108,10 @@ pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoi
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
-            eprintln!("interrupted: `harness resume {}` goes on from here", run.id());
+            eprintln!(
+                "interrupted: `harness resume {}` goes on from here",
+                run.id()
+            );
         }
         Err(error) => {
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {
@@ -98,7 +119,9 @@ pub fn conduct(experiment: &Experiment, machine: Machine, mut run: Run, checkpoi
             }
         }
     }
-    ending.with_context(|| RunFailed { id: run.id().to_owned() })
+    ending.with_context(|| RunFailed {
+        id: run.id().to_owned(),
+    })
 }
 
 /// How the process ends after a run that did not fail.

@@ -182,8 +182,9 @@ pub struct Pack {
 impl Pack {
     /// Opens the cached corpus at `path` and finds its files. Their bytes are not looked at: see [`Pack::check`].
     pub fn open(path: &Path) -> Result<Self> {
-        let file =
-            File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+        let file = File::open(path).map_err(|err| {
+            CorpusError::Unavailable(format!("failed to open {}: {err}", path.display()))
+        })?;
         Self::index(file, path).map_err(|err| damaged(path, &format!("{err:#}")).into())
     }
 

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
@@ -230,10 +230,11 @@ impl Corpus {
         Ok(match &piece.place {
             Place::Packed { pack, file } => Cow::Owned(self.packs[*pack].read(*file)?),
             Place::File(path) => {
-                let bytes = std::fs::read(path)
-                    .with_context(|| format!("failed to read '{}'", path.display()))?;
+                let name = path.display();
+                let bytes = std::fs::read(path).map_err(|err| {
+                    CorpusError::Unavailable(format!("failed to read '{name}' again: {err}"))
+                })?;
                 if sha256(&bytes) != piece.source.sha256 {
-                    let name = path.display();
                     return Err(CorpusError::Integrity(format!(
                         "'{name}' has changed since it was first read"
                     ))

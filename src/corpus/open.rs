@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 
 use super::cache::{self, Pack};
@@ -13,7 +13,7 @@ use super::catalogue::{self, Compose, Entry, Format};
 use super::fetch::Patience;
 use super::mat::{self, Roll};
 use super::obtain::obtain;
-use super::own::{open_directory, open_file};
+use super::own::{open_directory, open_file, unreadable};
 use super::{
     Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique,
     score_text, sha256,
@@ -73,7 +73,7 @@ impl Corpus {
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
                 Err(unknown(name_or_path).into())
             }
-            Err(err) => Err(err).with_context(|| format!("failed to open '{name_or_path}'")),
+            Err(err) => Err(unreadable(name_or_path, err).into()),
         }
     }
 

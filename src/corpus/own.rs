@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 
 use super::archive::{self, Wanted};
@@ -56,7 +56,7 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
             .map_err(|err| err.to_string());
         Some((name, path, digest))
     };
-    let files = files_below(folder).with_context(|| format!("failed to search '{name}'"))?;
+    let files = files_below(folder).map_err(|err| unreadable(name, err))?;
     let found: Vec<_> = files.into_par_iter().filter_map(examine).collect();
     let mut pieces = Vec::new();
     let mut unreadable = Vec::new();
@@ -87,8 +87,8 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
 
 /// The MIDI file, archive of MIDI files or piano rolls at `path`, which the user calls `name`.
 pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
-    let head = first_bytes(path).with_context(|| format!("failed to read '{name}'"))?;
-    let failed = || format!("failed to read '{name}'");
+    let all_bytes = || fs::read(path).map_err(|err| unreadable(name, err));
+    let head = first_bytes(path).map_err(|err| unreadable(name, err))?;
     if archive::is_archive(&head) {
         let mut pieces = Vec::new();
         let mut held = 0;
@@ -125,8 +125,9 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
             Vec::new(),
         )
     } else if head.starts_with(b"MATLAB 5.0") {
-        let pieces =
-            roll_pieces(mat::read(&fs::read(path).with_context(failed)?).with_context(failed)?);
+        let pieces = roll_pieces(mat::read(&all_bytes()?).map_err(|err| {
+            CorpusError::Integrity(format!("failed to read the piano rolls '{name}': {err:#}"))
+        })?);
         own(
             name,
             &format!("file {name}"),
@@ -135,7 +136,7 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
             Vec::new(),
         )
     } else if is_midi(name, &head) {
-        let sha256 = sha256(&fs::read(path).with_context(failed)?);
+        let sha256 = sha256(&all_bytes()?);
         let source = Source {
             name: file_name(path),
             sha256,
@@ -158,6 +159,11 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
         ))
         .into())
     }
+}
+
+/// The error for a path that is there but cannot be read.
+pub fn unreadable(name: &str, err: impl std::fmt::Display) -> CorpusError {
+    CorpusError::Unavailable(format!("failed to read '{name}': {err}"))
 }
 
 /// A corpus of the user's own: ordered, and each content once.

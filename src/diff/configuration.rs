@@ -83,10 +83,15 @@ fn inputs(run: &StoredRun) -> Result<Inputs> {
         add(1, "stand_in", corpus.stand_in.as_deref().unwrap_or("no"));
         add(1, "synthetic", if corpus.synthetic { "yes" } else { "no" });
     }
+    // A resumed run may have gone on elsewhere: each value once, in the order of their first use.
     let all = |of: &dyn Fn(&crate::run::Execution) -> String| {
-        let mut values: Vec<String> = record.executions().map(of).collect();
-        values.dedup();
-        values.join(", then ")
+        let mut values: Vec<String> = Vec::new();
+        for value in record.executions().map(of) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.join(" and ")
     };
     add(2, "version", &all(&|it| it.code.version.clone()));
     add(2, "commit", &all(&|it| it.code.commit.clone()));

@@ -30,7 +30,7 @@ pub use curve::{FirstDifference, first_difference};
 pub use evaluation::PieceNoise;
 pub use export::{to_csv, to_json};
 pub use measurement::{GroupTest, Measured, Measurement, Verdict, covers_glob, tolerance_of};
-pub use page::{to_markdown, to_text};
+pub use page::{significant, to_markdown, to_text};
 
 /// Which value of a curve is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,15 +162,9 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
         });
     }
     let (mut divergence, mut piece_noise) = (None, Vec::new());
-    if !grouped {
-        divergence = curve::divergence(a[0], b[0], options.only.as_deref())?;
-        piece_noise = evaluation::piece_noise(a[0], b[0], &mut notes)?;
-    } else {
-        notes.push(format!(
-            "{} runs (A) against {} (B); every run of another seed or setting counts once",
-            a.len(),
-            b.len()
-        ));
+    if let ([a], [b]) = (&a[..], &b[..]) {
+        divergence = curve::divergence(a, b, options.only.as_deref())?;
+        piece_noise = evaluation::piece_noise(a, b, &mut notes)?;
     }
     let name = |runs: &[&StoredRun]| runs.iter().map(|it| run_name(it)).collect();
     Ok(Comparison {

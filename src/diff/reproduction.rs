@@ -39,23 +39,39 @@ pub enum Reproduction {
 ///
 /// Where device, kernels, precision and code are the same, only the same bits will do. Otherwise values are compared within
 /// each metric's [`equivalence`](crate::metric::Metric::equivalence).
-pub fn compare(original: &StoredRun, expected: &Metrics, again: &StoredRun, measured: &Metrics) -> Result<Reproduction> {
+pub fn compare(
+    original: &StoredRun,
+    expected: &Metrics,
+    again: &StoredRun,
+    measured: &Metrics,
+) -> Result<Reproduction> {
     let (expected, measured) = (expected.rows()?, measured.rows()?);
     let first = first_difference(&expected, &measured, |_, a, b| same_bits(a, b));
     let weights = |run: &StoredRun| {
-        run.record.files.iter().find(|file| file.path == WEIGHTS).map(|file| file.sha256.clone())
+        run.record
+            .files
+            .iter()
+            .find(|file| file.path == WEIGHTS)
+            .map(|file| file.sha256.clone())
     };
     if first.is_none() && weights(original) == weights(again) {
-        return Ok(Reproduction::Identical { values: measured.len() });
+        return Ok(Reproduction::Identical {
+            values: measured.len(),
+        });
     }
     let differences = differences(original, again);
     if differences.is_empty() {
         return Ok(Reproduction::Differs { first, differences });
     }
-    let beyond = first_difference(&expected, &measured, |name, a, b| metric(name).equivalence.covers(a, b));
+    let beyond = first_difference(&expected, &measured, |name, a, b| {
+        metric(name).equivalence.covers(a, b)
+    });
     Ok(match beyond {
         None => Reproduction::Equivalent { differences, first },
-        Some(beyond) => Reproduction::Differs { first: Some(beyond), differences },
+        Some(beyond) => Reproduction::Differs {
+            first: Some(beyond),
+            differences,
+        },
     })
 }
 
@@ -66,26 +82,49 @@ fn differences(original: &StoredRun, again: &StoredRun) -> Vec<String> {
     let (before, after) = (&then.environment, &now.environment);
     let pairs = [
         ("device", before.device.clone(), after.device.clone()),
-        ("kernels", before.kernel_path.clone(), after.kernel_path.clone()),
+        (
+            "kernels",
+            before.kernel_path.clone(),
+            after.kernel_path.clone(),
+        ),
         ("code", then.code.summary(), now.code.summary()),
-        ("code changes", then.code.patch_sha256.unwrap_or_default(), now.code.patch_sha256.unwrap_or_default()),
+        (
+            "code changes",
+            then.code.patch_sha256.unwrap_or_default(),
+            now.code.patch_sha256.unwrap_or_default(),
+        ),
         ("compiler", then.code.rustc, now.code.rustc),
     ];
-    let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
-    differing.map(|(what, before, after)| format!("{what}: {before} → {after}")).collect()
+    let differing = pairs
+        .into_iter()
+        .filter(|(_, before, after)| before != after);
+    differing
+        .map(|(what, before, after)| format!("{what}: {before} → {after}"))
+        .collect()
 }
 
 impl fmt::Display for Reproduction {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        let number = |value: Option<f64>| value.map_or("nothing".to_owned(), |value| value.to_string());
+        let number =
+            |value: Option<f64>| value.map_or("nothing".to_owned(), |value| value.to_string());
         let place = |first: &Option<FirstDifference>| match first {
             None => "only trained weights".to_owned(),
             Some(at) => {
-                format!("step {}, {} {}: {} → {}", at.step, at.split, at.metric, number(at.a), number(at.b))
+                format!(
+                    "step {}, {} {}: {} → {}",
+                    at.step,
+                    at.split,
+                    at.metric,
+                    number(at.a),
+                    number(at.b)
+                )
             }
         };
         match self {
-            Self::Identical { values } => write!(out, "identical: {values} values and all weights have the same bits"),
+            Self::Identical { values } => write!(
+                out,
+                "identical: {values} values and all weights have the same bits"
+            ),
             Self::Equivalent { differences, first } => write!(
                 out,
                 "equivalent: every value is within its tolerance ({}); the first bits that differ: {}",
@@ -93,10 +132,19 @@ impl fmt::Display for Reproduction {
                 place(first)
             ),
             Self::Differs { first, differences } if differences.is_empty() => {
-                write!(out, "differs, though computed the same way: {}", place(first))
+                write!(
+                    out,
+                    "differs, though computed the same way: {}",
+                    place(first)
+                )
             }
             Self::Differs { first, differences } => {
-                write!(out, "differs beyond its tolerance ({}): {}", differences.join("; "), place(first))
+                write!(
+                    out,
+                    "differs beyond its tolerance ({}): {}",
+                    differences.join("; "),
+                    place(first)
+                )
             }
         }
     }

@@ -8,20 +8,24 @@ use crate::analysis::analyse_all;
 use crate::artifacts::{self, CorpusPoint, Evaluation, NoteMap};
 use crate::corpus::Corpus;
 use crate::corpus::split::Split;
-use crate::encoding::dataset::Dataset;
 use crate::encoding::Encode;
+use crate::encoding::dataset::Dataset;
 use crate::encoding::statistics::{Statistics, duration_of_bin, statistics};
 use crate::experiment::Experiment;
 use crate::model::backend::Backend;
+use crate::model::parameters;
 use crate::run::Run;
 use crate::single_note::{Tables, played, single_notes};
 use crate::training::baselines::baselines;
 use crate::training::data::Data;
 use crate::training::evaluate::{PieceScore, evaluate};
-use crate::training::{Trainer, initial_network, log_score};
+use crate::training::{Trainer, initial_weights, log_score};
 
 /// Writes all that a finished run says of itself besides its weights and samples. The network is the one to be judged.
-#[expect(clippy::too_many_arguments, reason = "the end of a run draws on everything before it")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the end of a run draws on everything before it"
+)]
 pub fn write<D: Backend>(
     run: &mut Run,
     experiment: &Experiment,
@@ -34,7 +38,10 @@ pub fn write<D: Backend>(
 ) -> Result<()> {
     score_held_out(run, experiment, data, trainer)?;
     let counts = statistics(dataset, None);
-    run.write_table(artifacts::CORPUS_STATISTICS, &artifacts::corpus_table(&corpus_points(&counts))?)?;
+    run.write_table(
+        artifacts::CORPUS_STATISTICS,
+        &artifacts::corpus_table(&corpus_points(&counts))?,
+    )?;
     let analysis = analyse_embeddings(run, experiment, encoding, dataset, data, trainer)?;
     let mut unknown = Map::new();
     if let Some(rule) = &data.unknown {
@@ -66,10 +73,20 @@ pub fn write<D: Backend>(
 }
 
 /// Scores valid and test piece by piece with the network to be judged; test is scored here and nowhere else.
-fn score_held_out<D: Backend>(run: &mut Run, experiment: &Experiment, data: &Data, trainer: &Trainer<D>) -> Result<()> {
+fn score_held_out<D: Backend>(
+    run: &mut Run,
+    experiment: &Experiment,
+    data: &Data,
+    trainer: &Trainer<D>,
+) -> Result<()> {
     let mut rows = Vec::new();
     for (split, pieces) in [(Split::Valid, &data.valid), (Split::Test, &data.test)] {
-        let scores = evaluate(&trainer.network, data, pieces, experiment.evaluation.batch_size)?;
+        let scores = evaluate(
+            &trainer.network,
+            data,
+            pieces,
+            experiment.evaluation.batch_size,
+        )?;
         if split == Split::Test && !scores.is_empty() {
             log_score(run, trainer.step(), trainer.epoch(), split, &scores, data);
         }
@@ -93,13 +110,20 @@ fn analyse_embeddings<D: Backend>(
     data: &Data,
     trainer: &Trainer<D>,
 ) -> Result<Value> {
-    let untrained = initial_network(&experiment.model, &experiment.training, data, trainer.network.runtime().clone())?;
-    let (trained, untrained) = (trainer.network.parameters(), untrained.parameters());
-    let table = |arrays: Vec<crate::model::parameters::Array>| arrays.into_iter().next().map(|it| it.values);
-    let (Some(trained), Some(untrained)) = (table(trained.arrays()), table(untrained.arrays())) else {
-        return Ok(Value::Null);
+    let Experiment {
+        model, training, ..
+    } = experiment;
+    let trained = parameters::array("embedding", trainer.network.parameters().embedding()).values;
+    let untrained = parameters::initial_embedding(
+        model,
+        data.vocabulary_size(),
+        &mut initial_weights(training),
+    );
+    let tables = Tables {
+        trained: &trained,
+        untrained: &untrained,
+        width: model.embedding,
     };
-    let tables = Tables { trained: &trained, untrained: &untrained, width: experiment.model.embedding };
     let kind = experiment.encoding.kind;
     let maps: Vec<NoteMap> = single_notes(kind, encoding, &dataset.vocabulary, &tables);
     let played = played(kind, encoding, &dataset.vocabulary);
@@ -136,21 +160,48 @@ fn corpus_numbers(counts: &Statistics) -> Value {
 fn corpus_points(counts: &Statistics) -> Vec<CorpusPoint> {
     let mut points = Vec::new();
     let mut add = |figure: &str, x: f64, y: f64| {
-        points.push(CorpusPoint { figure: figure.into(), series: "all".into(), x, y });
+        points.push(CorpusPoint {
+            figure: figure.into(),
+            series: "all".into(),
+            x,
+            y,
+        });
     };
     for point in &counts.rank_frequency {
         add("rank_frequency", point.rank as f64, point.count as f64);
     }
     for point in &counts.vocabulary_growth {
-        add("vocabulary_growth", point.tokens as f64, point.unique_tokens as f64);
+        add(
+            "vocabulary_growth",
+            point.tokens as f64,
+            point.unique_tokens as f64,
+        );
     }
-    for (pitch, &notes) in counts.music.pitches.iter().enumerate().filter(|(_, notes)| **notes > 0) {
+    for (pitch, &notes) in counts
+        .music
+        .pitches
+        .iter()
+        .enumerate()
+        .filter(|(_, notes)| **notes > 0)
+    {
         add("pitch", pitch as f64, notes as f64);
     }
-    for (voices, &steps) in counts.music.polyphony.iter().enumerate().filter(|(_, steps)| **steps > 0) {
+    for (voices, &steps) in counts
+        .music
+        .polyphony
+        .iter()
+        .enumerate()
+        .filter(|(_, steps)| **steps > 0)
+    {
         add("polyphony", voices as f64, steps as f64);
     }
-    for (bin, &notes) in counts.music.durations.iter().enumerate().filter(|(_, notes)| **notes > 0) {
+    for (bin, &notes) in counts
+        .music
+        .durations
+        .iter()
+        .enumerate()
+        .filter(|(_, notes)| **notes > 0)
+    {
         add("duration", duration_of_bin(bin), notes as f64);
     }
     points

@@ -6,7 +6,7 @@ mod conclusion;
 mod samples;
 mod trained;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -33,6 +33,8 @@ const VOCABULARY: &str = "vocabulary.tsv";
 const SMOKE_PIECES: usize = 8;
 /// Steps that a smoke run trains at most.
 const SMOKE_STEPS: u64 = 20;
+/// Symbols of a held-out piece that a smoke run scores at most.
+const SMOKE_SYMBOLS: usize = 200;
 
 /// Where and how a run is computed; none of it but the device and the kernel path moves its bits.
 #[derive(Debug, Clone, Copy)]
@@ -81,16 +83,34 @@ pub fn execute(
     let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;
     run.set_corpus(identity(&corpus, &dataset))?;
     let seconds = started.elapsed().as_secs_f64();
-    run.note(&format!("read corpus '{}': {} pieces, {} tokens, {} in the vocabulary, in {seconds:.1} s",
-        corpus.name, dataset.pieces.len(), dataset.tokens.len(), dataset.vocabulary.len()))?;
-    let mut stage = Stage { experiment, corpus: &corpus, dataset: &dataset, run, checkpoint, interrupted, watch };
+    run.note(&format!(
+        "read corpus '{}': {} pieces, {} tokens, {} in the vocabulary, in {seconds:.1} s",
+        corpus.name,
+        dataset.pieces.len(),
+        dataset.tokens.len(),
+        dataset.vocabulary.len()
+    ))?;
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(Ending::Interrupted);
+    }
+    let mut stage = Stage {
+        experiment,
+        corpus: &corpus,
+        dataset: &dataset,
+        run,
+        checkpoint,
+        interrupted,
+        watch,
+    };
     match machine.device {
         Device::Cpu => {
             let kernels = Kernels::new(machine.kernel_path, machine.threads);
             stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
         }
         #[cfg(feature = "cuda")]
-        Device::Cuda(index) => stage.train_and_conclude(Runtime::cuda(index, experiment.training.precision)?),
+        Device::Cuda(index) => {
+            stage.train_and_conclude(Runtime::cuda(index, experiment.training.precision)?)
+        }
     }
 }
 
@@ -107,12 +127,30 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn train_and_conclude<D: Backend>(&mut self, runtime: Runtime<D>) -> Result<Ending> {
-        let Experiment { model, training, evaluation, .. } = self.experiment;
-        let data = Data::new(self.dataset, self.experiment.encoding.kind)?;
-        let limit = self.run.record().smoke.then_some(SMOKE_STEPS);
-        let mut trainer = Trainer::new(model, training, evaluation, &data, runtime, limit)?;
+        let Experiment {
+            model,
+            training,
+            evaluation,
+            ..
+        } = self.experiment;
+        let smoke = self.run.record().smoke;
+        let data = Data::new(
+            self.dataset,
+            self.experiment.encoding.kind,
+            smoke.then_some(SMOKE_SYMBOLS),
+        )?;
+        let mut trainer = Trainer::new(
+            model,
+            training,
+            evaluation,
+            &data,
+            runtime,
+            smoke.then_some(SMOKE_STEPS),
+        )?;
         if let Some(checkpoint) = self.checkpoint.take() {
-            trainer.restore(checkpoint).context("failed to go on from the checkpoint")?;
+            trainer
+                .restore(checkpoint)
+                .context("failed to go on from the checkpoint")?;
         }
         self.run.note(&format!(
             "training {} parameters for {} steps, from step {}",
@@ -128,8 +166,24 @@ impl Stage<'_> {
         let encoding = self.experiment.encoding.build()?;
         let vocabulary = self.dataset.vocabulary.to_text(encoding.as_ref());
         self.run.write_bytes(VOCABULARY, vocabulary.as_bytes())?;
-        let samples = samples::write(self.run, self.experiment, encoding.as_ref(), self.dataset, &data, &trainer.network)?;
-        conclusion::write(self.run, self.experiment, self.corpus, encoding.as_ref(), self.dataset, &data, &trainer, samples)?;
+        let samples = samples::write(
+            self.run,
+            self.experiment,
+            encoding.as_ref(),
+            self.dataset,
+            &data,
+            &trainer.network,
+        )?;
+        conclusion::write(
+            self.run,
+            self.experiment,
+            self.corpus,
+            encoding.as_ref(),
+            self.dataset,
+            &data,
+            &trainer,
+            samples,
+        )?;
         self.run.finish()?;
         report::write_run_page(self.run.path())?;
         self.run.seal()?;
@@ -158,16 +212,30 @@ pub fn read_dataset(
     }
     let read = |index: usize| {
         let piece = chosen[index];
-        Ok(Piece { name: corpus.source(piece).name.clone(), split: splits[piece], reading: corpus.read(piece)? })
+        Ok(Piece {
+            name: corpus.source(piece).name.clone(),
+            split: splits[piece],
+            reading: corpus.read(piece)?,
+        })
     };
-    let Experiment { encoding, vocabulary, .. } = experiment;
+    let Experiment {
+        encoding,
+        vocabulary,
+        ..
+    } = experiment;
     let build = || Dataset::build(chosen.len(), read, encoding, vocabulary, threads);
     if smoke {
         return build();
     }
-    let key = cache::key(&corpus.fingerprint, &format!("{:?}", experiment.split), encoding, vocabulary);
+    let key = cache::key(
+        &corpus.fingerprint,
+        &format!("{:?}", experiment.split),
+        encoding,
+        vocabulary,
+    );
     let file = format!("{}.dataset", &sha256(key.as_bytes())[..16]);
-    let (dataset, notices) = cache::load_or_build(&options.cache.join("encoded").join(file), &key, build)?;
+    let (dataset, notices) =
+        cache::load_or_build(&options.cache.join("encoded").join(file), &key, build)?;
     for notice in notices {
         eprintln!("{notice}");
     }

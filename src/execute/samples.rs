@@ -39,7 +39,13 @@ pub fn write<D: Backend>(
         let seed = settings.seed + index;
         let mut rng = random::stream(seed, "sample");
         let silence = Symbols::Tokens(Vec::new());
-        let drawn = generate(network, &silence, settings.length, settings.sampling(), &mut rng)?;
+        let drawn = generate(
+            network,
+            &silence,
+            settings.length,
+            settings.sampling(),
+            &mut rng,
+        )?;
         let score = score_of(encoding, &drawn, |id| dataset.symbol(id));
         let file = format!("sample-{seed}.mid");
         run.write_bytes(&format!("samples/{file}"), &midi::write(&score))?;
@@ -47,7 +53,10 @@ pub fn write<D: Backend>(
         samples.push(Sample {
             file,
             origin: Origin::Generated,
-            description: format!("{} symbols from silence, by the weights with the best held-out score", settings.length),
+            description: format!(
+                "{} symbols from silence, by the weights with the best held-out score",
+                settings.length
+            ),
             seed: Some(seed),
             temperature: Some(f64::from(settings.temperature)),
             top_k: settings.top_k,
@@ -60,7 +69,11 @@ pub fn write<D: Backend>(
 }
 
 /// The score of drawn symbols.
-pub fn score_of(encoding: &dyn Encode, drawn: &Symbols, symbol: impl Fn(u32) -> Option<Symbol>) -> Score {
+pub fn score_of(
+    encoding: &dyn Encode,
+    drawn: &Symbols,
+    symbol: impl Fn(u32) -> Option<Symbol>,
+) -> Score {
     let symbols: Vec<Symbol> = match drawn {
         Symbols::Tokens(tokens) => tokens.iter().filter_map(|&token| symbol(token)).collect(),
         Symbols::Keys(keys) => keys.iter().map(|&keys| Symbol(keys)).collect(),
@@ -77,10 +90,19 @@ fn excerpt(
     data: &Data,
 ) -> Result<Option<Sample>> {
     let is_roll = experiment.encoding.kind != EncodingKind::MidiMessage;
-    let may_show = is_roll || run.record().corpus.as_ref().is_some_and(|corpus| corpus.synthetic);
-    let Some(piece) = data.test.first().filter(|_| may_show) else { return Ok(None) };
+    let may_show = is_roll
+        || run
+            .record()
+            .corpus
+            .as_ref()
+            .is_some_and(|corpus| corpus.synthetic);
+    let Some(piece) = data.test.first().filter(|_| may_show) else {
+        return Ok(None);
+    };
     let symbols = match &piece.symbols {
-        Symbols::Tokens(tokens) => Symbols::Tokens(tokens.iter().take(EXCERPT_STEPS).copied().collect()),
+        Symbols::Tokens(tokens) => {
+            Symbols::Tokens(tokens.iter().take(EXCERPT_STEPS).copied().collect())
+        }
         Symbols::Keys(keys) => Symbols::Keys(keys.iter().take(EXCERPT_STEPS).copied().collect()),
     };
     let score = score_of(encoding, &symbols, |id| dataset.symbol(id));
@@ -89,7 +111,11 @@ fn excerpt(
     Ok(Some(Sample {
         file,
         origin: Origin::Real,
-        description: format!("the first {} symbols of {}, a held-out piece of the corpus", symbols.len(), piece.name),
+        description: format!(
+            "the first {} symbols of {}, a held-out piece of the corpus",
+            symbols.len(),
+            piece.name
+        ),
         seed: None,
         temperature: None,
         top_k: None,
@@ -108,7 +134,8 @@ fn measures(score: &Score, tokens: &[u32], data: &Data) -> Value {
         "pitches_used": music::pitches_used(score),
     });
     if !tokens.is_empty() {
-        measures["n_gram_overlap"] = json!(music::n_gram_overlap(tokens, [data.train.tokens()], N_GRAM));
+        measures["n_gram_overlap"] =
+            json!(music::n_gram_overlap(tokens, [data.train.tokens()], N_GRAM));
     }
     measures
 }

@@ -44,24 +44,47 @@ impl Trained {
     pub fn load(run: &StoredRun) -> Result<Self> {
         let experiment = Experiment::parse(&run.experiment_yaml()?, &[])?;
         let weights = run.final_weights().with_context(|| {
-            format!("run {} has no trained weights here: only a finished run on this machine has them", run.id)
+            format!(
+                "run {} has no trained weights here: only a finished run on this machine has them",
+                run.id
+            )
         })?;
         let encoding = experiment.encoding.build()?;
-        let text = String::from_utf8(run.read_bytes(super::VOCABULARY)?)
-            .map_err(|error| RunError::Corrupt { file: run.path.join(super::VOCABULARY), reason: error.to_string() })?;
+        let text = String::from_utf8(run.read_bytes(super::VOCABULARY)?).map_err(|error| {
+            RunError::Corrupt {
+                file: run.path.join(super::VOCABULARY),
+                reason: error.to_string(),
+            }
+        })?;
         let vocabulary = Vocabulary::from_text(&text, encoding.as_ref())?;
-        Ok(Self { experiment, encoding, vocabulary, weights: host_arrays(&weights)? })
+        Ok(Self {
+            experiment,
+            encoding,
+            vocabulary,
+            weights: host_arrays(&weights)?,
+        })
     }
 
     /// Music that goes on from `primer`, or begins from silence.
     ///
     /// # Errors
     /// When the machine cannot run the model.
-    pub fn generate(&self, machine: Machine, primer: Option<&Score>, samples: &SamplesConfig, seed: u64) -> Result<Music> {
+    pub fn generate(
+        &self,
+        machine: Machine,
+        primer: Option<&Score>,
+        samples: &SamplesConfig,
+        seed: u64,
+    ) -> Result<Music> {
         match machine.device {
             Device::Cpu => {
                 let kernels = Kernels::new(machine.kernel_path, machine.threads);
-                self.generate_on(Runtime::fused(kernels, self.experiment.training.precision), primer, samples, seed)
+                self.generate_on(
+                    Runtime::fused(kernels, self.experiment.training.precision),
+                    primer,
+                    samples,
+                    seed,
+                )
             }
             #[cfg(feature = "cuda")]
             Device::Cuda(index) => {
@@ -80,24 +103,49 @@ impl Trained {
     ) -> Result<Music> {
         let mut rng = random::stream(seed, "sample");
         let model = &self.experiment.model;
-        let mut network = Network::new(model, self.vocabulary.len(), runtime, &mut random::stream(0, "replaced"))?;
-        network.parameters_mut().load(&self.weights).context("the weights are not those of the experiment's model")?;
+        let mut network = Network::new(
+            model,
+            self.vocabulary.len(),
+            runtime,
+            &mut random::stream(0, "replaced"),
+        )?;
+        network
+            .parameters_mut()
+            .load(&self.weights)
+            .context("the weights are not those of the experiment's model")?;
         let mut unknown_symbols = 0;
         let primer = match primer {
             None => Symbols::Tokens(Vec::new()),
             Some(score) => {
-                let symbols = self.encoding.encode(score, &mut random::stream(self.experiment.encoding.seed, "primer"));
+                let symbols = self.encoding.encode(
+                    score,
+                    &mut random::stream(self.experiment.encoding.seed, "primer"),
+                );
                 if self.experiment.encoding.kind == EncodingKind::MultiHot {
                     Symbols::Keys(symbols.iter().map(|symbol| symbol.0).collect())
                 } else {
-                    let ids: Vec<Option<u32>> = symbols.iter().map(|&symbol| self.vocabulary.id(symbol)).collect();
+                    let ids: Vec<Option<u32>> = symbols
+                        .iter()
+                        .map(|&symbol| self.vocabulary.id(symbol))
+                        .collect();
                     unknown_symbols = ids.iter().filter(|id| id.is_none()).count();
                     Symbols::Tokens(ids.into_iter().map(|id| id.unwrap_or(NO_TOKEN)).collect())
                 }
             }
         };
-        let drawn = generate(&network, &primer, samples.length, samples.sampling(), &mut rng)?;
-        let score = score_of(self.encoding.as_ref(), &drawn, |id| self.vocabulary.symbol(id));
-        Ok(Music { score, unknown_symbols })
+        let drawn = generate(
+            &network,
+            &primer,
+            samples.length,
+            samples.sampling(),
+            &mut rng,
+        )?;
+        let score = score_of(self.encoding.as_ref(), &drawn, |id| {
+            self.vocabulary.symbol(id)
+        });
+        Ok(Music {
+            score,
+            unknown_symbols,
+        })
     }
 }

@@ -39,8 +39,12 @@ impl NoteBaseline {
                 before = step;
             }
         }
-        let probability = std::array::from_fn(|row| std::array::from_fn(|key| on[row][key] / all[row][key]));
-        Self { remembers, probability }
+        let probability =
+            std::array::from_fn(|row| std::array::from_fn(|key| on[row][key] / all[row][key]));
+        Self {
+            remembers,
+            probability,
+        }
     }
 
     /// Total negative log-likelihood of one piece, in nats; divide by its steps for nats per time step.
@@ -59,7 +63,11 @@ impl NoteBaseline {
         (0..KEYS)
             .map(|key| {
                 let p = self.probability[usize::from(self.remembers && sounds(before, key))][key];
-                if sounds(step, key) { -p.ln() } else { -(-p).ln_1p() }
+                if sounds(step, key) {
+                    -p.ln()
+                } else {
+                    -(-p).ln_1p()
+                }
             })
             .sum()
     }
@@ -83,7 +91,12 @@ impl TokenUnigram {
             counts[token as usize] += 1;
         }
         let total: u64 = counts.iter().sum();
-        Self { log_probability: counts.iter().map(|&count| (count as f64 / total as f64).ln()).collect() }
+        Self {
+            log_probability: counts
+                .iter()
+                .map(|&count| (count as f64 / total as f64).ln())
+                .collect(),
+        }
     }
 
     /// Negative log-likelihood of one token, in nats.
@@ -115,12 +128,18 @@ impl TokenMarkov {
                 contexts[pair[0] as usize].1 += u32::from(*count == 1);
             }
         }
-        Self { unigram, pairs, contexts }
+        Self {
+            unigram,
+            pairs,
+            contexts,
+        }
     }
 
     /// Negative log-likelihood of `token` after `before` (`None` at the start of a piece), in nats.
     pub fn nll(&self, before: Option<u32>, token: u32) -> f64 {
-        let Some(before) = before else { return self.unigram.nll(token) };
+        let Some(before) = before else {
+            return self.unigram.nll(token);
+        };
         let (count, distinct) = self.contexts[before as usize];
         if count == 0 {
             return self.unigram.nll(token);
@@ -143,7 +162,9 @@ mod tests {
 
     #[test]
     fn a_markov_baseline_learns_that_notes_are_held() {
-        let held: Vec<u128> = (0..100).map(|step| if step < 50 { 0 } else { 1 << 60 }).collect();
+        let held: Vec<u128> = (0..100)
+            .map(|step| if step < 50 { 0 } else { 1 << 60 })
+            .collect();
         let plain = NoteBaseline::fit([&held[..]], false);
         let chain = NoteBaseline::fit([&held[..]], true);
         assert!(chain.nll(&held) < 0.5 * plain.nll(&held));
@@ -158,6 +179,8 @@ mod tests {
             assert!((total - 1.0).abs() < 1e-12, "{before:?}: {total}");
         }
         // Counts 2, 3, 1, 0 plus one each, of ten in all.
-        assert!((TokenUnigram::fit([0, 1, 1, 2, 1, 0], 4).nll(1) - (10f64 / 4.0).ln()).abs() < 1e-12);
+        assert!(
+            (TokenUnigram::fit([0, 1, 1, 2, 1, 0], 4).nll(1) - (10f64 / 4.0).ln()).abs() < 1e-12
+        );
     }
 }

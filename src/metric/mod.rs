@@ -120,8 +120,10 @@ pub const METRICS: &[Metric] = &[
         Direction::LowerIsBetter,
     ),
     determined("frame_accuracy", "", Direction::HigherIsBetter),
+    // The best of many batches is luck, so no batch is better than another: `loss` on train is what to compare.
+    determined("batch_loss", "nats per token", Direction::Neutral),
+    // How often a held-out chord was unknown says something of the corpus, not of the model.
     determined("unknown_share", "", Direction::Neutral),
-    determined("batch_loss", "nats per token", Direction::LowerIsBetter),
     determined("learning_rate", "", Direction::Neutral),
     // A norm adds up what rounding moved in every parameter, and is steep where the loss is.
     Metric {

@@ -27,7 +27,10 @@ impl UnknownRule {
         steps: usize,
     ) -> Self {
         let notes = NoteBaseline::fit(train, false);
-        let known_mass: f64 = known.into_iter().map(|chord| notes.log_probability(chord).exp()).sum();
+        let known_mass: f64 = known
+            .into_iter()
+            .map(|chord| notes.log_probability(chord).exp())
+            .sum();
         Self {
             epsilon: (unseen as f64 + 1.0) / (steps as f64 + 2.0),
             notes,
@@ -60,10 +63,19 @@ mod tests {
         assert!((rule.epsilon - 0.06).abs() < 1e-12);
         let known_total: f64 = (1.0 - rule.epsilon) * 1.0;
         // All unseen chords of one note, and of two notes: the rest is of third order in 1 / 2,000,002.
-        let singles = (21..=108u32).filter(|&pitch| pitch != 60).map(|pitch| 1u128 << pitch);
+        let singles = (21..=108u32)
+            .filter(|&pitch| pitch != 60)
+            .map(|pitch| 1u128 << pitch);
         let pairs = (21..=108u32).flat_map(|a| (a + 1..=108).map(move |b| 1u128 << a | 1 << b));
-        let unseen_total: f64 = singles.chain(pairs).map(|chord| (-rule.unseen(chord)).exp()).sum();
-        assert!((known_total + unseen_total - 1.0).abs() < 1e-6, "{}", known_total + unseen_total);
+        let unseen_total: f64 = singles
+            .chain(pairs)
+            .map(|chord| (-rule.unseen(chord)).exp())
+            .sum();
+        assert!(
+            (known_total + unseen_total - 1.0).abs() < 1e-6,
+            "{}",
+            known_total + unseen_total
+        );
     }
 
     #[test]

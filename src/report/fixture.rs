@@ -80,7 +80,9 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
             precision: "f32".into(),
             threads: 2,
         },
-        command: ["run", "experiments/invented file.yaml"].map(String::from).to_vec(),
+        command: ["run", "experiments/invented file.yaml"]
+            .map(String::from)
+            .to_vec(),
     };
     let mut run = store.create(new).unwrap();
     run.set_corpus(CorpusIdentity {
@@ -96,8 +98,19 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
         let e = f64::from(epoch);
         let step = u64::from(epoch) * 100;
         run.log(step, epoch, "train", "loss", 4.0 + 5.0 / e);
-        run.log(step, epoch, "valid", "loss", 4.6 + 4.0 / e + 0.03 * (e - 14.0).max(0.0));
-        run.log_timing(step, epoch, "tokens_per_second", 9_000.0 + 400.0 * (e * 1.3).sin());
+        run.log(
+            step,
+            epoch,
+            "valid",
+            "loss",
+            4.6 + 4.0 / e + 0.03 * (e - 14.0).max(0.0),
+        );
+        run.log_timing(
+            step,
+            epoch,
+            "tokens_per_second",
+            9_000.0 + 400.0 * (e * 1.3).sin(),
+        );
     }
     run.log(3000, 30, "test", "loss", 5.05);
     if options.unfinished {
@@ -105,47 +118,124 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
         return run.path().to_path_buf();
     }
     let mut rng = random::stream(5, "invented embeddings");
-    let mut noise = |row: &[f64]| -> Vec<f64> { row.iter().map(|mean| mean + rng.gen_range(-1.0..1.0)).collect() };
+    let mut noise = |row: &[f64]| -> Vec<f64> {
+        row.iter()
+            .map(|mean| mean + rng.gen_range(-1.0..1.0))
+            .collect()
+    };
     let rows: Vec<NoteRow> = (33..93_u8)
         .flat_map(|pitch| [(pitch, TokenKind::On), (pitch, TokenKind::Off)])
         .filter(|(_, kind)| !options.chords || *kind == TokenKind::On)
         .map(|(pitch, kind)| {
             let p = f64::from(pitch);
-            let apart = if options.chords || !(50..78).contains(&pitch) { 0.0 } else { 3.0 };
+            let apart = if options.chords || !(50..78).contains(&pitch) {
+                0.0
+            } else {
+                3.0
+            };
             let mut mean = vec![0.0; 16];
             mean[0] = if kind == TokenKind::On { apart } else { -apart };
             mean[1] = (p - 60.0) / 6.0;
-            let name = if options.chords { pitch.to_string() } else { format!("note-{}-{pitch}-0", kind.name()) };
-            let kind = if options.chords { TokenKind::Note } else { kind };
+            let name = if options.chords {
+                pitch.to_string()
+            } else {
+                format!("note-{}-{pitch}-0", kind.name())
+            };
+            let kind = if options.chords {
+                TokenKind::Note
+            } else {
+                kind
+            };
             let count = 2000 / (1 + u64::from(pitch.abs_diff(64)));
-            NoteRow { token: name, kind, pitch, count, trained: noise(&mean), untrained: noise(&[0.0; 16]) }
+            NoteRow {
+                token: name,
+                kind,
+                pitch,
+                count,
+                trained: noise(&mean),
+                untrained: noise(&[0.0; 16]),
+            }
         })
         .collect();
-    let played: [u64; 128] = std::array::from_fn(|pitch| if (33..93).contains(&pitch) { 100 - (pitch as i64 - 64).unsigned_abs() } else { 0 });
-    let settings = AnalysisConfig { iterations: 300, seeds: vec![0, 1], permutations: 199, ..AnalysisConfig::default() };
-    let name = if options.chords { "one-note-chords" } else { "most-frequent" };
+    let played: [u64; 128] = std::array::from_fn(|pitch| {
+        if (33..93).contains(&pitch) {
+            100 - (pitch as i64 - 64).unsigned_abs()
+        } else {
+            0
+        }
+    });
+    let settings = AnalysisConfig {
+        iterations: 300,
+        seeds: vec![0, 1],
+        permutations: 199,
+        ..AnalysisConfig::default()
+    };
+    let name = if options.chords {
+        "one-note-chords"
+    } else {
+        "most-frequent"
+    };
     let maps = [(name.to_owned(), rows)];
     let analysis = analyse_all(&maps, &played, &settings).unwrap();
-    run.write_table(artifacts::EMBEDDINGS, &artifacts::embeddings_table(&maps).unwrap()).unwrap();
-    run.write_table(artifacts::TSNE, &artifacts::map_table(&analysis.points).unwrap()).unwrap();
-    let evaluation = vec![Evaluation { split: "test".into(), piece: "a".into(), steps: 10, nll: 50.0 }];
-    run.write_table(artifacts::EVALUATION, &artifacts::evaluation_table(&evaluation).unwrap()).unwrap();
-    run.write_table(artifacts::CORPUS_STATISTICS, &artifacts::corpus_table(&corpus_points()).unwrap()).unwrap();
+    run.write_table(
+        artifacts::EMBEDDINGS,
+        &artifacts::embeddings_table(&maps).unwrap(),
+    )
+    .unwrap();
+    run.write_table(
+        artifacts::TSNE,
+        &artifacts::map_table(&analysis.points).unwrap(),
+    )
+    .unwrap();
+    let evaluation = vec![Evaluation {
+        split: "test".into(),
+        piece: "a".into(),
+        steps: 10,
+        nll: 50.0,
+    }];
+    run.write_table(
+        artifacts::EVALUATION,
+        &artifacts::evaluation_table(&evaluation).unwrap(),
+    )
+    .unwrap();
+    run.write_table(
+        artifacts::CORPUS_STATISTICS,
+        &artifacts::corpus_table(&corpus_points()).unwrap(),
+    )
+    .unwrap();
     let statistics = json!({
         "corpus": { "pieces": 417, "tokens": 1_696_499, "unique_tokens": 35_060 },
         "baseline": { "unigram": { "train_entropy": 8.17 } },
         "analysis": analysis.statistics,
     });
     run.write_json(artifacts::STATISTICS, &statistics).unwrap();
-    let samples = [(Origin::Generated, "1.mid", "checkpoint best on valid, <temperature> 1"), (Origin::Real, "excerpt.mid", "piece & excerpt")];
+    let samples = [
+        (
+            Origin::Generated,
+            "1.mid",
+            "checkpoint best on valid, <temperature> 1",
+        ),
+        (Origin::Real, "excerpt.mid", "piece & excerpt"),
+    ];
     let samples: Vec<Sample> = samples
         .into_iter()
         .map(|(origin, file, description)| {
-            run.write_bytes(&format!("samples/{file}"), b"MThd").unwrap();
+            run.write_bytes(&format!("samples/{file}"), b"MThd")
+                .unwrap();
             let generated = origin == Origin::Generated;
-            let notes = (0..120).map(|i| SampleNote(f64::from(i) * 0.25, 0.24, 48 + ((i * i * 7) % 36) as u8)).collect();
+            let notes = (0..120)
+                .map(|i| SampleNote(f64::from(i) * 0.25, 0.24, 48 + ((i * i * 7) % 36) as u8))
+                .collect();
             let description = description.to_owned();
-            Sample { file: file.into(), origin, description, seed: generated.then_some(3), temperature: generated.then_some(1.0), top_k: None, notes }
+            Sample {
+                file: file.into(),
+                origin,
+                description,
+                seed: generated.then_some(3),
+                temperature: generated.then_some(1.0),
+                top_k: None,
+                notes,
+            }
         })
         .collect();
     run.write_json(artifacts::SAMPLES, &samples).unwrap();
@@ -154,17 +244,53 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
 }
 
 fn corpus_points() -> Vec<CorpusPoint> {
-    let point = |figure: &str, series: &str, x: f64, y: f64| CorpusPoint { figure: figure.into(), series: series.into(), x, y };
+    let point = |figure: &str, series: &str, x: f64, y: f64| CorpusPoint {
+        figure: figure.into(),
+        series: series.into(),
+        x,
+        y,
+    };
     let mut points = Vec::new();
     for rank in [1, 2, 3, 5, 10, 20, 50, 100, 300, 1000, 3000, 10_000, 35_060] {
         let rank = f64::from(rank);
-        points.push(point("rank_frequency", "all", rank, (60_000.0 / rank.powf(0.9)).max(1.0).round()));
-        points.push(point("vocabulary_growth", "all", rank * 48.0, (rank * 48.0).powf(0.73).round()));
+        points.push(point(
+            "rank_frequency",
+            "all",
+            rank,
+            (60_000.0 / rank.powf(0.9)).max(1.0).round(),
+        ));
+        points.push(point(
+            "vocabulary_growth",
+            "all",
+            rank * 48.0,
+            (rank * 48.0).powf(0.73).round(),
+        ));
     }
     for split in ["train", "valid"] {
-        points.extend((0..9).map(|n| point("polyphony", split, f64::from(n), 1000.0 * (-f64::from((n - 3) * (n - 3)) / 4.0).exp())));
+        points.extend((0..9).map(|n| {
+            point(
+                "polyphony",
+                split,
+                f64::from(n),
+                1000.0 * (-f64::from((n - 3) * (n - 3)) / 4.0).exp(),
+            )
+        }));
     }
-    points.extend((33..93).map(|pitch| point("pitch", "all", f64::from(pitch), 5000.0 - f64::from((pitch - 64) * (pitch - 64)))));
-    points.extend((1..=16).map(|n| point("duration", "all", f64::from(n) / 4.0, 900.0 / f64::from(n))));
+    points.extend((33..93).map(|pitch| {
+        point(
+            "pitch",
+            "all",
+            f64::from(pitch),
+            5000.0 - f64::from((pitch - 64) * (pitch - 64)),
+        )
+    }));
+    points.extend((1..=16).map(|n| {
+        point(
+            "duration",
+            "all",
+            2f64.powf(f64::from(n) / 4.0 - 2.0),
+            900.0 / f64::from(n),
+        )
+    }));
     points
 }

@@ -34,14 +34,18 @@ pub const OWN_PAGE: &str = "report.html";
 pub fn write_run_page(folder: &Path) -> Result<()> {
     let run = RunRecord::read(folder, false)?;
     let drawings = drawings(&run)?;
-    write_atomically(&folder.join(OWN_PAGE), page::own_page(&run, &drawings).as_bytes())
+    write_atomically(
+        &folder.join(OWN_PAGE),
+        page::own_page(&run, &drawings).as_bytes(),
+    )
 }
 
 /// Every figure that the run has something for, with its provenance inside.
 pub fn drawings(run: &RunRecord) -> Result<Vec<(Section, Drawing)>> {
     let mut drawings = Vec::new();
     for figure in FIGURES {
-        let drawn = (figure.draw)(run).with_context(|| format!("failed to draw a figure of {}", run.title()))?;
+        let drawn = (figure.draw)(run)
+            .with_context(|| format!("failed to draw a figure of {}", run.title()))?;
         drawings.extend(drawn.into_iter().map(|mut drawing| {
             drawing.svg = with_metadata(&drawing, run);
             (figure.section, drawing)
@@ -55,7 +59,11 @@ fn with_metadata(drawing: &Drawing, run: &RunRecord) -> String {
     let provenance = format!(
         "{}; corpus fingerprint {}; experiment SHA-256 {}; command: {}",
         run.provenance_line(),
-        run.stored.record.corpus.as_ref().map_or("none", |corpus| &corpus.fingerprint),
+        run.stored
+            .record
+            .corpus
+            .as_ref()
+            .map_or("none", |corpus| &corpus.fingerprint),
         run.experiment_hash,
         run.command()
     );

@@ -57,24 +57,49 @@ impl RunRecord {
     /// Reads everything of a stored run. What cannot be read is listed in `problems`.
     pub fn of(stored: StoredRun) -> Self {
         let state = stored.state();
-        let mut reader = Reader { stored: &stored, finished: state == State::Finished, problems: Vec::new() };
-        let text = reader.optional("experiment.yaml", |bytes| Ok(String::from_utf8(bytes)?)).unwrap_or_default();
-        let resolved: Value = reader.keep("experiment.yaml", || serde_yaml::from_str(&text).context("not YAML")).unwrap_or(Value::Null);
-        let claims = resolved.get("claims").filter(|claims| !claims.is_null()).cloned();
-        let claims = claims.and_then(|claims| reader.keep("claims of experiment.yaml", || Ok(serde_json::from_value(claims)?)));
+        let mut reader = Reader {
+            stored: &stored,
+            finished: state == State::Finished,
+            problems: Vec::new(),
+        };
+        let text = reader
+            .optional("experiment.yaml", |bytes| Ok(String::from_utf8(bytes)?))
+            .unwrap_or_default();
+        let resolved: Value = reader
+            .keep("experiment.yaml", || {
+                serde_yaml::from_str(&text).context("not YAML")
+            })
+            .unwrap_or(Value::Null);
+        let claims = resolved
+            .get("claims")
+            .filter(|claims| !claims.is_null())
+            .cloned();
+        let claims = claims.and_then(|claims| {
+            reader.keep("claims of experiment.yaml", || {
+                Ok(serde_json::from_value(claims)?)
+            })
+        });
         let metrics = reader.keep("metrics", || stored.metrics().and_then(|it| it.rows()));
         let timings = reader.keep("timings", || stored.timings().and_then(|it| it.rows()));
         let evaluation = reader.table(artifacts::EVALUATION, artifacts::evaluation_rows);
         let corpus = reader.table(artifacts::CORPUS_STATISTICS, artifacts::corpus_points);
         let notes = reader.table(artifacts::EMBEDDINGS, artifacts::embeddings);
         let points = reader.table(artifacts::TSNE, artifacts::map_points);
-        let statistics = reader.optional(artifacts::STATISTICS, |bytes| Ok(serde_json::from_slice(&bytes)?));
-        let samples = reader.optional(artifacts::SAMPLES, |bytes| Ok(serde_json::from_slice(&bytes)?));
+        let statistics = reader.optional(artifacts::STATISTICS, |bytes| {
+            Ok(serde_json::from_slice(&bytes)?)
+        });
+        let samples = reader.optional(artifacts::SAMPLES, |bytes| {
+            Ok(serde_json::from_slice(&bytes)?)
+        });
         let problems = reader.problems;
         Self {
             state,
             resolved,
-            experiment_hash: if text.is_empty() { String::new() } else { sha256(text.as_bytes()) },
+            experiment_hash: if text.is_empty() {
+                String::new()
+            } else {
+                sha256(text.as_bytes())
+            },
             claims: claims.unwrap_or_default(),
             metrics: metrics.unwrap_or_default(),
             timings: timings.unwrap_or_default(),
@@ -91,8 +116,15 @@ impl RunRecord {
 
     /// The run in a few words, such as `quickstart run 3`.
     pub fn title(&self) -> String {
-        let smoke = if self.stored.record.smoke { " (smoke run)" } else { "" };
-        format!("{} run {}{smoke}", self.stored.record.experiment, self.stored.record.number)
+        let smoke = if self.stored.record.smoke {
+            " (smoke run)"
+        } else {
+            ""
+        };
+        format!(
+            "{} run {}{smoke}",
+            self.stored.record.experiment, self.stored.record.number
+        )
     }
 
     /// Whether the run finished and was no smoke run: only then are its numbers set beside the paper's.
@@ -100,28 +132,45 @@ impl RunRecord {
         self.state == State::Finished && !self.stored.record.smoke
     }
 
-    /// The corpus by name, with what it is not.
+    /// The corpus by name, with a word on what it is not: synthetic, or a stand-in.
     pub fn corpus_name(&self) -> String {
-        let Some(corpus) = &self.stored.record.corpus else { return "corpus not read".to_owned() };
-        let synthetic = if corpus.synthetic { ", synthetic" } else { "" };
-        match &corpus.stand_in {
-            Some(original) => format!("{} (stand-in for {original}{synthetic})", corpus.name),
-            None if corpus.synthetic => format!("{} (synthetic)", corpus.name),
-            None => corpus.name.clone(),
+        match &self.stored.record.corpus {
+            None => "corpus not read".to_owned(),
+            Some(corpus) if corpus.synthetic => format!("{} (synthetic)", corpus.name),
+            Some(corpus) if corpus.stand_in.is_some() => format!("{} (stand-in)", corpus.name),
+            Some(corpus) => corpus.name.clone(),
+        }
+    }
+
+    /// The corpus by name, with what it stands in for.
+    pub fn corpus_in_full(&self) -> String {
+        let corpus = self.stored.record.corpus.as_ref();
+        match corpus.and_then(|corpus| Some((&corpus.name, corpus.stand_in.as_ref()?))) {
+            Some((name, original)) => format!("{name}, which stands in for {original}"),
+            None => self.corpus_name(),
         }
     }
 
     /// Where the run was computed.
     pub fn device(&self) -> String {
         let environment = &self.stored.record.execution.environment;
-        let emulated = if environment.emulated { " (emulated)" } else { "" };
-        format!("{}{emulated}, {} threads, kernels {}", environment.device, environment.threads, environment.kernel_path)
+        let emulated = if environment.emulated {
+            " (emulated)"
+        } else {
+            ""
+        };
+        format!(
+            "{}{emulated}, {} threads, kernels {}",
+            environment.device, environment.threads, environment.kernel_path
+        )
     }
 
     /// Where a figure's numbers come from, in one line.
     pub fn provenance_line(&self) -> String {
         let corpus = self.stored.record.corpus.as_ref();
-        let fingerprint = corpus.map(|corpus| format!(" {}", short(&corpus.fingerprint, 12))).unwrap_or_default();
+        let fingerprint = corpus
+            .map(|corpus| format!(" {}", short(&corpus.fingerprint, 12)))
+            .unwrap_or_default();
         format!(
             "run {}/{} · harness {} · corpus {}{fingerprint} · experiment {}",
             self.stored.record.experiment,
@@ -135,10 +184,19 @@ impl RunRecord {
     /// The command that started the run, for a shell.
     pub fn command(&self) -> String {
         let quoted = self.stored.record.execution.command.iter().map(|argument| {
-            let plain = argument.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:,+@".contains(&byte));
-            if plain && !argument.is_empty() { argument.clone() } else { format!("'{}'", argument.replace('\'', "'\\''")) }
+            let plain = argument
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:,+@".contains(&byte));
+            if plain && !argument.is_empty() {
+                argument.clone()
+            } else {
+                format!("'{}'", argument.replace('\'', "'\\''"))
+            }
         });
-        std::iter::once("harness".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
+        std::iter::once("harness".to_owned())
+            .chain(quoted)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// A measured number by name.
@@ -155,12 +213,24 @@ impl RunRecord {
         match name.split('.').collect::<Vec<_>>()[..] {
             ["training", "hours"] => Some(self.stored.record.seconds() / 3600.0),
             ["timings", metric, which] => {
-                let values: Vec<f64> = self.timings.iter().filter(|row| row.metric == metric).map(|row| row.value).collect();
+                let values: Vec<f64> = self
+                    .timings
+                    .iter()
+                    .filter(|row| row.metric == metric)
+                    .map(|row| row.value)
+                    .collect();
                 pick(&values, metric, which)
             }
             [split, metric, which] => {
-                let rows = self.metrics.iter().filter(|row| row.split == split && row.metric == metric);
-                pick(&rows.map(|row| row.value).collect::<Vec<_>>(), metric, which)
+                let rows = self
+                    .metrics
+                    .iter()
+                    .filter(|row| row.split == split && row.metric == metric);
+                pick(
+                    &rows.map(|row| row.value).collect::<Vec<_>>(),
+                    metric,
+                    which,
+                )
             }
             _ => None,
         }
@@ -168,21 +238,47 @@ impl RunRecord {
 
     /// What models without a network score in a metric on a split: the name and the number.
     ///
-    /// The baselines are in nats per step, which for a model of tokens is its loss; on train there is only the unigram's entropy.
+    /// The baselines are in nats per step. They stand beside `nll_per_step` where the run has it, else beside `loss`, which then
+    /// counts the same; on train there is only the unigram's entropy.
     pub fn yardsticks(&self, metric: &str, split: &str) -> Vec<(&'static str, f64)> {
-        let wanted: &[(&str, &str)] = match (metric, split) {
-            ("loss", "train") => &[("unigram entropy of train", "baseline.unigram.train_entropy")],
-            ("nll_per_step", "valid") => &[("unigram", "baseline.unigram.valid"), ("first-order Markov", "baseline.markov.valid")],
-            ("nll_per_step", "test") => &[("unigram", "baseline.unigram.test"), ("first-order Markov", "baseline.markov.test")],
+        let has_density = self.metrics.iter().any(|row| row.metric == "nll_per_step");
+        let beside = if has_density { "nll_per_step" } else { "loss" };
+        let names: &[(&str, &str)] = match split {
+            "train" if metric == "loss" => &[("unigram entropy", "unigram.train_entropy")],
+            "valid" if metric == beside => &[
+                ("unigram", "unigram.valid"),
+                ("first-order Markov", "markov.valid"),
+            ],
+            "test" if metric == beside => &[
+                ("unigram", "unigram.test"),
+                ("first-order Markov", "markov.test"),
+            ],
             _ => &[],
         };
-        wanted.iter().filter_map(|(name, path)| Some((*name, at_path(&self.statistics, path)?.as_f64()?))).collect()
+        let Some(baselines) = self.statistics.get("baseline") else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .filter_map(|(name, path)| Some((*name, at_path(baselines, path)?.as_f64()?)))
+            .collect()
     }
 
     /// The maps' statistics by name, in the order in which they were measured.
     pub fn maps(&self) -> impl Iterator<Item = (&str, &Value)> {
-        let maps = self.statistics.get("analysis").and_then(Value::as_object).into_iter().flatten();
-        maps.filter(|(name, _)| *name != "claims").map(|(name, statistics)| (name.as_str(), statistics))
+        let maps = self
+            .statistics
+            .get("analysis")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        maps.filter(|(name, _)| *name != "claims")
+            .map(|(name, statistics)| (name.as_str(), statistics))
+    }
+
+    /// Whether the model predicts the keys of a time step one by one, so that its loss is a sum over keys.
+    pub fn models_keys(&self) -> bool {
+        self.resolved_text("model.kind") == Some("sigmoid")
     }
 
     /// A text of the resolved experiment, such as its title.
@@ -233,10 +329,16 @@ impl Reader<'_> {
     }
 
     fn table<T>(&mut self, file: &str, rows: impl FnOnce(&Table) -> Result<Vec<T>>) -> Vec<T> {
-        self.optional(file, |bytes| rows(&Table::from_parquet(&bytes)?)).unwrap_or_default()
+        self.optional(file, |bytes| rows(&Table::from_parquet(&bytes)?))
+            .unwrap_or_default()
     }
 
     fn keep<T>(&mut self, file: &str, read: impl FnOnce() -> Result<T>) -> Option<T> {
-        read().map_err(|error| self.problems.push(format!("{file} cannot be read: {error:#}"))).ok()
+        read()
+            .map_err(|error| {
+                self.problems
+                    .push(format!("{file} cannot be read: {error:#}"))
+            })
+            .ok()
     }
 }

@@ -1,7 +1,7 @@
 //! `reports/`: the pages, figures and tables of all runs, their manifest, and the check whether they are stale.
 //!
 //! ```text
-//! reports/index.html, verdicts.md, experiments.md      all experiments at a glance
+//! reports/index.html, and verdicts.md, conclusion.md, experiments.md   all experiments at a glance
 //! reports/<experiment>/index.html                      one experiment
 //! reports/<experiment>/figures/*.{svg,png,csv}         its figures, and what is drawn in them
 //! reports/<experiment>/tables/*.md, samples/*.mid      its tables; its music
@@ -44,7 +44,11 @@ pub struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { runs: "runs".into(), experiments: "experiments".into(), reports: "reports".into() }
+        Self {
+            runs: "runs".into(),
+            experiments: "experiments".into(),
+            reports: "reports".into(),
+        }
     }
 }
 
@@ -121,40 +125,79 @@ pub fn write(places: &Places, published: bool) -> Result<Written> {
             manifest.files.insert(picture, checksum);
         }
     }
-    for path in earlier.files.keys().filter(|path| !manifest.files.contains_key(*path) && is_ours(path)) {
+    for path in earlier
+        .files
+        .keys()
+        .filter(|path| !manifest.files.contains_key(*path) && is_ours(path))
+    {
         let path = places.reports.join(path);
         if path.is_file() {
-            fs::remove_file(&path).with_context(|| format!("failed to remove '{}'", path.display()))?;
+            fs::remove_file(&path)
+                .with_context(|| format!("failed to remove '{}'", path.display()))?;
         }
     }
     put(places, MANIFEST, &manifest_bytes(&manifest)?)?;
-    let experiments = manifest.files.keys().filter(|path| path.ends_with("/index.html")).count();
-    Ok(Written { experiments, records: manifest.records.len(), files: manifest.files.len() + 1, broken })
+    let experiments = manifest
+        .files
+        .keys()
+        .filter(|path| path.ends_with("/index.html"))
+        .count();
+    Ok(Written {
+        experiments,
+        records: manifest.records.len(),
+        files: manifest.files.len() + 1,
+        broken,
+    })
 }
 
 /// Rebuilds the report from exactly the records of its manifest and names what is absent or differs; nothing if it is fresh.
 pub fn check(places: &Places) -> Result<Vec<String>> {
     let path = places.reports.join(MANIFEST);
-    let manifest = read_manifest(places).with_context(|| format!("failed to check the report: `harness report` writes '{}'", path.display()))?;
+    let manifest = read_manifest(places).with_context(|| {
+        format!(
+            "failed to check the report: `harness report` writes '{}'",
+            path.display()
+        )
+    })?;
     let mut stale = Vec::new();
     let (built, _) = build(places, manifest.form == "published", Some(&manifest))?;
     for used in &manifest.records {
-        match built.manifest.records.iter().find(|record| record.run == used.run) {
+        match built
+            .manifest
+            .records
+            .iter()
+            .find(|record| record.run == used.run)
+        {
             None => stale.push(format!("record {} is absent", used.run)),
-            Some(record) if record != used => stale.push(format!("record {} is not the one that was used", used.run)),
+            Some(record) if record != used => {
+                stale.push(format!("record {} is not the one that was used", used.run))
+            }
             Some(_) => {}
         }
     }
     for (file, checksum) in &built.manifest.experiments {
         if manifest.experiments.get(file) != Some(checksum) {
-            stale.push(format!("experiment file {file} is not the one that was used"));
+            stale.push(format!(
+                "experiment file {file} is not the one that was used"
+            ));
         }
     }
-    stale.extend(manifest.experiments.keys().filter(|file| !built.manifest.experiments.contains_key(*file)).map(|file| format!("experiment file {file} is absent or was run since")));
+    stale.extend(
+        manifest
+            .experiments
+            .keys()
+            .filter(|file| !built.manifest.experiments.contains_key(*file))
+            .map(|file| format!("experiment file {file} is absent or was run since")),
+    );
     let mut expected = built.files;
     let pictures: Vec<(String, Vec<u8>)> = expected
         .iter()
-        .filter_map(|(path, bytes)| Some((format!("{}.png", path.strip_suffix(".svg")?), render(path, bytes))))
+        .filter_map(|(path, bytes)| {
+            Some((
+                format!("{}.png", path.strip_suffix(".svg")?),
+                render(path, bytes),
+            ))
+        })
         .map(|(path, bytes)| Ok((path, bytes?)))
         .collect::<Result<_>>()?;
     expected.extend(pictures);
@@ -165,7 +208,13 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
             Err(_) => stale.push(format!("{path} is absent")),
         }
     }
-    stale.extend(manifest.files.keys().filter(|path| !expected.contains_key(*path)).map(|path| format!("{path} is no longer part of the report")));
+    stale.extend(
+        manifest
+            .files
+            .keys()
+            .filter(|path| !expected.contains_key(*path))
+            .map(|path| format!("{path} is no longer part of the report")),
+    );
     stale.sort();
     Ok(stale)
 }
@@ -173,71 +222,160 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
 /// Copies the compact records of the named runs into `reports/records/`; returns the folders made.
 pub fn publish(places: &Places, names: &[String]) -> Result<Vec<PathBuf>> {
     let store = Store::new(&places.runs, places.records());
-    names.iter().map(|name| store.find(name)?.publish(&places.records())).collect()
+    names
+        .iter()
+        .map(|name| store.find(name)?.publish(&places.records()))
+        .collect()
 }
 
 /// Builds every file but the pictures. With a manifest, only its records are used.
-fn build(places: &Places, published: bool, only: Option<&Manifest>) -> Result<(Built, Vec<(String, String)>)> {
+fn build(
+    places: &Places,
+    published: bool,
+    only: Option<&Manifest>,
+) -> Result<(Built, Vec<(String, String)>)> {
     let (runs, broken) = read_runs(places, published, only)?;
     let described = described_experiments(places)?;
-    let with_runs: BTreeSet<String> = runs.iter().map(|run| run.stored.record.experiment.clone()).collect();
-    let names: BTreeSet<String> = with_runs.iter().cloned().chain(described.iter().map(|it| it.name.clone())).collect();
-    let mut manifest = Manifest { form: if published { "published" } else { "local" }.to_owned(), ..Manifest::default() };
-    let shown: BTreeMap<&str, &RunRecord> = names.iter().filter_map(|name| Some((name.as_str(), choose(&runs, name)?))).collect();
-    let drawn: BTreeMap<&str, Vec<(Section, Drawing)>> =
-        shown.iter().map(|(name, run)| Ok((*name, super::drawings(run)?))).collect::<Result<_>>()?;
+    let with_runs: BTreeSet<String> = runs
+        .iter()
+        .map(|run| run.stored.record.experiment.clone())
+        .collect();
+    let names: BTreeSet<String> = with_runs
+        .iter()
+        .cloned()
+        .chain(described.iter().map(|it| it.name.clone()))
+        .collect();
+    let mut manifest = Manifest {
+        form: if published { "published" } else { "local" }.to_owned(),
+        ..Manifest::default()
+    };
+    let shown: BTreeMap<&str, &RunRecord> = names
+        .iter()
+        .filter_map(|name| Some((name.as_str(), choose(&runs, name)?)))
+        .collect();
+    let drawn: BTreeMap<&str, Vec<(Section, Drawing)>> = shown
+        .iter()
+        .map(|(name, run)| Ok((*name, super::drawings(run)?)))
+        .collect::<Result<_>>()?;
 
     let mut reports = Vec::new();
     for name in &names {
         let run = shown.get(name.as_str()).copied();
-        let file = described.iter().find(|it| it.name == *name).filter(|_| run.is_none());
-        let claims: &[Claim] = run.map(|run| run.claims.as_slice()).or(file.map(|it| it.claims.as_slice())).unwrap_or_default();
+        let file = described
+            .iter()
+            .find(|it| it.name == *name)
+            .filter(|_| run.is_none());
+        let claims: &[Claim] = run
+            .map(|run| run.claims.as_slice())
+            .or(file.map(|it| it.claims.as_slice()))
+            .unwrap_or_default();
         if let Some(file) = file {
-            manifest.experiments.insert(file.file.clone(), file.sha256.clone());
+            manifest
+                .experiments
+                .insert(file.file.clone(), file.sha256.clone());
         }
-        let title = run.and_then(|run| run.resolved_text("title").map(str::to_owned)).or(file.and_then(|it| it.title.clone()));
-        let mut of_experiment: Vec<&RunRecord> = runs.iter().filter(|run| run.stored.record.experiment == *name).collect();
-        of_experiment.sort_by_key(|run| std::cmp::Reverse((run.stored.record.number, run.stored.record.id.clone())));
+        let title = run
+            .and_then(|run| run.resolved_text("title").map(str::to_owned))
+            .or(file.and_then(|it| it.title.clone()));
+        let mut of_experiment: Vec<&RunRecord> = runs
+            .iter()
+            .filter(|run| run.stored.record.experiment == *name)
+            .collect();
+        of_experiment.sort_by_key(|run| {
+            std::cmp::Reverse((run.stored.record.number, run.stored.record.id.clone()))
+        });
         reports.push(ExperimentReport {
             name,
             title: title.unwrap_or_else(|| name.clone()),
-            question: run.and_then(|run| run.resolved_text("question").map(str::to_owned)).or(file.and_then(|it| it.question.clone())),
+            question: run
+                .and_then(|run| run.resolved_text("question").map(str::to_owned))
+                .or(file.and_then(|it| it.question.clone())),
             shown: run,
-            drawings: drawn.get(name.as_str()).map(Vec::as_slice).unwrap_or_default(),
+            drawings: drawn
+                .get(name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default(),
             runs: of_experiment,
-            judged: claims.iter().map(|claim| claims::judge(claim, run)).collect(),
+            judged: claims
+                .iter()
+                .map(|claim| claims::judge(claim, run))
+                .collect(),
         });
     }
     for run in &runs {
         let bytes = run.stored.read_bytes("record.json")?;
         let name = format!("{}/{}", run.stored.record.experiment, run.stored.record.id);
-        let origin = if run.stored.published { "published" } else { "local" };
-        manifest.records.push(UsedRecord { run: name, origin: origin.to_owned(), record_sha256: sha256(&bytes) });
+        let origin = if run.stored.published {
+            "published"
+        } else {
+            "local"
+        };
+        manifest.records.push(UsedRecord {
+            run: name,
+            origin: origin.to_owned(),
+            record_sha256: sha256(&bytes),
+        });
     }
     let mut files = BTreeMap::new();
     for report in &reports {
         experiment_files(report, &mut files)?;
     }
-    let index = IndexReport { experiments: &reports, broken: &broken, published };
-    files.insert("index.html".to_owned(), page::index_page(&index).into_bytes());
-    files.insert("experiments.md".to_owned(), page::glance_table(&index).to_markdown().into_bytes());
-    files.insert("verdicts.md".to_owned(), verdicts_markdown(&reports).into_bytes());
+    let index = IndexReport {
+        experiments: &reports,
+        broken: &broken,
+        published,
+    };
+    files.insert(
+        "index.html".to_owned(),
+        page::index_page(&index).into_bytes(),
+    );
+    files.insert(
+        "experiments.md".to_owned(),
+        page::glance_table(&index).to_markdown().into_bytes(),
+    );
+    if let Some(table) = page::conclusion_table(&index) {
+        files.insert("conclusion.md".to_owned(), table.to_markdown().into_bytes());
+    }
+    files.insert(
+        "verdicts.md".to_owned(),
+        verdicts_markdown(&reports).into_bytes(),
+    );
     Ok((Built { files, manifest }, broken))
 }
 
+/// A folder that is not a readable run, and why.
+type Broken = (String, String);
+
 /// The readable runs, by experiment and number, and the folders that are not.
-fn read_runs(places: &Places, published: bool, only: Option<&Manifest>) -> Result<(Vec<RunRecord>, Vec<(String, String)>)> {
+fn read_runs(
+    places: &Places,
+    published: bool,
+    only: Option<&Manifest>,
+) -> Result<(Vec<RunRecord>, Vec<Broken>)> {
     let nowhere = places.reports.join("no-local-runs");
-    let store = Store::new(if published { &nowhere } else { &places.runs }, places.records());
+    let store = Store::new(
+        if published { &nowhere } else { &places.runs },
+        places.records(),
+    );
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for listed in store.list()? {
         let name = format!("{}/{}", listed.experiment, listed.id);
-        if only.is_some_and(|manifest| listed.run.is_ok() && !manifest.records.iter().any(|used| used.run == name)) {
+        if only.is_some_and(|manifest| {
+            listed.run.is_ok() && !manifest.records.iter().any(|used| used.run == name)
+        }) {
             continue;
         }
         match listed.run {
-            Ok(stored) if is_folder_name(&stored.record.experiment) => runs.push(RunRecord::of(stored)),
-            Ok(stored) => broken.push((name, format!("'{}' cannot be the name of a report's folder", stored.record.experiment))),
+            Ok(stored) if is_folder_name(&stored.record.experiment) => {
+                runs.push(RunRecord::of(stored))
+            }
+            Ok(stored) => broken.push((
+                name,
+                format!(
+                    "'{}' cannot be the name of a report's folder",
+                    stored.record.experiment
+                ),
+            )),
             Err(error) => broken.push((name, format!("{error:#}"))),
         }
     }
@@ -249,17 +387,34 @@ fn read_runs(places: &Places, published: bool, only: Option<&Manifest>) -> Resul
 
 /// Takes real music out of a run that is shown in public: all but short excerpts of the corpus whose music is free.
 fn keep_published_excerpts(run: &mut RunRecord) {
-    let free = run.stored.record.corpus.as_ref().is_some_and(|corpus| corpus.name == "muse" || corpus.synthetic);
+    let free = run
+        .stored
+        .record
+        .corpus
+        .as_ref()
+        .is_some_and(|corpus| corpus.name == "muse" || corpus.synthetic);
     run.samples.retain(|sample| {
-        let end = sample.notes.iter().map(|note| note.onset() + note.duration()).fold(0.0, f64::max);
+        let end = sample
+            .notes
+            .iter()
+            .map(|note| note.onset() + note.duration())
+            .fold(0.0, f64::max);
         sample.origin == Origin::Generated || (free && end <= LONGEST_EXCERPT)
     });
 }
 
 /// The run that an experiment's page shows: the newest that counts, else the newest finished, else the newest.
 fn choose<'a>(runs: &'a [RunRecord], experiment: &str) -> Option<&'a RunRecord> {
-    let of = runs.iter().filter(|run| run.stored.record.experiment == experiment);
-    of.max_by_key(|run| (run.counts(), run.state == crate::run::State::Finished, run.stored.record.number))
+    let of = runs
+        .iter()
+        .filter(|run| run.stored.record.experiment == experiment);
+    of.max_by_key(|run| {
+        (
+            run.counts(),
+            run.state == crate::run::State::Finished,
+            run.stored.record.number,
+        )
+    })
 }
 
 /// An experiment file, for what was not run.
@@ -274,18 +429,34 @@ struct Described {
 
 /// The files `experiments/*.yaml` that can be read; `harness run` says what is wrong with the others.
 fn described_experiments(places: &Places) -> Result<Vec<Described>> {
-    let Ok(entries) = fs::read_dir(&places.experiments) else { return Ok(Vec::new()) };
+    let Ok(entries) = fs::read_dir(&places.experiments) else {
+        return Ok(Vec::new());
+    };
     let mut described = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("failed to list '{}'", places.experiments.display()))?.path();
-        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|name| is_folder_name(name)) else { continue };
+        let path = entry
+            .with_context(|| format!("failed to list '{}'", places.experiments.display()))?
+            .path();
+        let Some(name) = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .filter(|name| is_folder_name(name))
+        else {
+            continue;
+        };
         if path.extension().is_none_or(|ending| ending != "yaml") {
             continue;
         }
-        let bytes = fs::read(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
-        let Ok(value) = serde_yaml::from_slice::<Value>(&bytes) else { continue };
+        let bytes =
+            fs::read(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
+        let Ok(value) = serde_yaml::from_slice::<Value>(&bytes) else {
+            continue;
+        };
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let claims = value.get("claims").cloned().and_then(|claims| serde_json::from_value(claims).ok());
+        let claims = value
+            .get("claims")
+            .cloned()
+            .and_then(|claims| serde_json::from_value(claims).ok());
         described.push(Described {
             name: name.to_owned(),
             file: format!("experiments/{name}.yaml"),
@@ -301,20 +472,33 @@ fn described_experiments(places: &Places) -> Result<Vec<Described>> {
 
 /// Whether an experiment of this name can have a folder in the report.
 fn is_folder_name(name: &str) -> bool {
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     plain && !name.is_empty() && !name.starts_with('.') && name != "records"
 }
 
-fn experiment_files(report: &ExperimentReport, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+fn experiment_files(
+    report: &ExperimentReport,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
     let folder = report.name;
-    files.insert(format!("{folder}/index.html"), page::experiment_page(report).into_bytes());
+    files.insert(
+        format!("{folder}/index.html"),
+        page::experiment_page(report).into_bytes(),
+    );
     let mut table = |table: Option<Table>| {
         if let Some(table) = table {
-            files.insert(format!("{folder}/tables/{}.md", table.name), table.to_markdown().into_bytes());
+            files.insert(
+                format!("{folder}/tables/{}.md", table.name),
+                table.to_markdown().into_bytes(),
+            );
         }
     };
     table(claims::fill(&report.judged));
-    let Some(run) = report.shown else { return Ok(()) };
+    let Some(run) = report.shown else {
+        return Ok(());
+    };
     TABLES.iter().for_each(|kind| table((kind.fill)(run)));
     table(hyperparameters::fill(run));
     for (_, drawing) in report.drawings {
@@ -322,7 +506,10 @@ fn experiment_files(report: &ExperimentReport, files: &mut BTreeMap<String, Vec<
         files.insert(format!("{stem}.svg"), drawing.svg.clone().into_bytes());
         files.insert(format!("{stem}.csv"), drawing.csv.clone().into_bytes());
         for (name, csv) in &drawing.more_csv {
-            files.insert(format!("{folder}/figures/{name}.csv"), csv.clone().into_bytes());
+            files.insert(
+                format!("{folder}/figures/{name}.csv"),
+                csv.clone().into_bytes(),
+            );
         }
     }
     for sample in &run.samples {
@@ -338,16 +525,29 @@ fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
     let mut markdown = String::from("# The verdict on every claim\n");
     for report in reports {
         if let Some(table) = claims::fill(&report.judged) {
-            markdown.push_str(&format!("\n## {}\n\n{}: {}.\n\n{}", report.title, report.name, claims::tally(&report.judged), table.to_markdown()));
+            markdown.push_str(&format!(
+                "\n## {}\n\n{}: {}.\n\n{}",
+                report.title,
+                report.name,
+                claims::tally(&report.judged),
+                table.to_markdown()
+            ));
         }
     }
     markdown
 }
 
 /// The checksum of a picture that need not be rendered again: its SVG and it are as they were written last.
-fn unchanged_picture(places: &Places, earlier: &Manifest, drawing: &str, picture: &str, svg: &[u8]) -> Option<String> {
+fn unchanged_picture(
+    places: &Places,
+    earlier: &Manifest,
+    drawing: &str,
+    picture: &str,
+    svg: &[u8],
+) -> Option<String> {
     let known = earlier.files.get(picture)?;
-    let fresh = earlier.files.get(drawing)? == &sha256(svg) && *known == sha256(&fs::read(places.reports.join(picture)).ok()?);
+    let fresh = earlier.files.get(drawing)? == &sha256(svg)
+        && *known == sha256(&fs::read(places.reports.join(picture)).ok()?);
     fresh.then(|| known.clone())
 }
 
@@ -373,13 +573,19 @@ fn put(places: &Places, path: &str, bytes: &[u8]) -> Result<()> {
 /// Whether a path lies in the report and not among the records, whatever a manifest or a sample's name says.
 fn is_ours(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    !path.is_empty() && parts[0] != "records" && parts.iter().all(|part| !part.is_empty() && *part != "." && *part != "..")
+    !path.is_empty()
+        && parts[0] != "records"
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && *part != "." && *part != "..")
 }
 
 fn read_manifest(places: &Places) -> Result<Manifest> {
     let path = places.reports.join(MANIFEST);
-    let text = fs::read_to_string(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("failed to read '{}' as a manifest", path.display()))
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("failed to read '{}'", path.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("failed to read '{}' as a manifest", path.display()))
 }
 
 fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>> {
@@ -392,7 +598,11 @@ mod tests {
     use crate::report::fixture::{Options, make_run};
 
     fn places(folder: &Path) -> Places {
-        Places { runs: folder.join("runs"), experiments: folder.join("experiments"), reports: folder.join("reports") }
+        Places {
+            runs: folder.join("runs"),
+            experiments: folder.join("experiments"),
+            reports: folder.join("reports"),
+        }
     }
 
     fn store(places: &Places) -> Store {
@@ -402,7 +612,11 @@ mod tests {
     fn bytes_of(places: &Places) -> BTreeMap<String, Vec<u8>> {
         let manifest = read_manifest(places).unwrap();
         let read = |path: &String| fs::read(places.reports.join(path)).unwrap();
-        manifest.files.keys().map(|path| (path.clone(), read(path))).collect()
+        manifest
+            .files
+            .keys()
+            .map(|path| (path.clone(), read(path)))
+            .collect()
     }
 
     #[test]
@@ -410,7 +624,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
         make_run(&store(&places), "first", Options::default());
-        make_run(&store(&places), "second", Options { chords: true, ..Options::default() });
+        make_run(
+            &store(&places),
+            "second",
+            Options {
+                chords: true,
+                ..Options::default()
+            },
+        );
         let written = write(&places, false).unwrap();
         assert_eq!((written.experiments, written.records), (2, 2));
         let before = bytes_of(&places);
@@ -419,14 +640,30 @@ mod tests {
         assert_eq!(before, bytes_of(&places));
         assert_eq!(check(&places).unwrap(), [] as [&str; 0]);
         fs::write(places.reports.join("first/tables/corpus.md"), "other").unwrap();
-        fs::remove_file(places.reports.join("second/figures/tsne-one-note-chords.png")).unwrap();
-        assert_eq!(check(&places).unwrap(), ["first/tables/corpus.md differs", "second/figures/tsne-one-note-chords.png is absent"]);
+        fs::remove_file(
+            places
+                .reports
+                .join("second/figures/tsne-one-note-chords.png"),
+        )
+        .unwrap();
+        assert_eq!(
+            check(&places).unwrap(),
+            [
+                "first/tables/corpus.md differs",
+                "second/figures/tsne-one-note-chords.png is absent"
+            ]
+        );
         // A later run is not part of what the manifest lists, so it does not make the report stale.
         write(&places, false).unwrap();
         make_run(&store(&places), "third", Options::default());
         assert_eq!(check(&places).unwrap(), [] as [&str; 0]);
         fs::remove_dir_all(places.runs.join("first")).unwrap();
-        assert!(check(&places).unwrap().iter().any(|line| line.starts_with("record first/") && line.ends_with("is absent")));
+        assert!(
+            check(&places)
+                .unwrap()
+                .iter()
+                .any(|line| line.starts_with("record first/") && line.ends_with("is absent"))
+        );
     }
 
     #[test]
@@ -440,7 +677,10 @@ mod tests {
         let written = write(&places, true).unwrap();
         assert_eq!((written.experiments, written.records), (1, 1));
         let page = fs::read_to_string(places.reports.join("first/index.html")).unwrap();
-        assert!(!page.contains("Real excerpt"), "a real excerpt of an unknown corpus is published");
+        assert!(
+            !page.contains("Real excerpt"),
+            "a real excerpt of an unknown corpus is published"
+        );
         assert_eq!(check(&places).unwrap(), [] as [&str; 0]);
         // Without the local runs the published form is the same.
         let before = bytes_of(&places);
@@ -458,7 +698,14 @@ mod tests {
         fs::write(places.experiments.join("never.yaml"), file).unwrap();
         let run = make_run(&store(&places), "broken", Options::default());
         fs::write(run.join("tsne.parquet"), "not a table").unwrap();
-        make_run(&store(&places), "died", Options { unfinished: true, ..Options::default() });
+        make_run(
+            &store(&places),
+            "died",
+            Options {
+                unfinished: true,
+                ..Options::default()
+            },
+        );
         let lost = make_run(&store(&places), "lost", Options::default());
         fs::write(lost.join("record.json"), "{").unwrap();
         let written = write(&places, false).unwrap();
@@ -466,21 +713,51 @@ mod tests {
         let read = |path: &str| fs::read_to_string(places.reports.join(path)).unwrap();
         assert!(read("index.html").contains("Runs that could not be read"));
         assert!(read("broken/index.html").contains("tsne.parquet cannot be read"));
-        assert!(read("died/index.html").contains("This run is died"));
-        assert!(read("verdicts.md").contains("| words | Data | 5 | – | equal | not run (no finished run) | – |"), "{}", read("verdicts.md"));
+        assert!(read("died/index.html").contains("process ended without a word"));
+        assert!(
+            read("verdicts.md").contains(
+                "| words | Data | 5 | – | equal (corpus.tokens) | not run (no finished run) | – |"
+            ),
+            "{}",
+            read("verdicts.md")
+        );
     }
 
     #[test]
     fn smoke_and_synthetic_runs_never_fill_the_table() {
         let folder = tempfile::tempdir().unwrap();
         let places = places(folder.path());
-        make_run(&store(&places), "smoke", Options { smoke: true, ..Options::default() });
-        make_run(&store(&places), "made", Options { synthetic: true, ..Options::default() });
+        make_run(
+            &store(&places),
+            "smoke",
+            Options {
+                smoke: true,
+                ..Options::default()
+            },
+        );
+        make_run(
+            &store(&places),
+            "made",
+            Options {
+                synthetic: true,
+                ..Options::default()
+            },
+        );
         make_run(&store(&places), "real", Options::default());
         write(&places, false).unwrap();
         let tally = |name: &str| {
-            let page = fs::read_to_string(places.reports.join(name).join("tables/paper-against-measured.md")).unwrap();
-            (page.matches("| reproduced").count(), page.matches("not run").count(), page.matches("the corpus is synthetic").count())
+            let page = fs::read_to_string(
+                places
+                    .reports
+                    .join(name)
+                    .join("tables/paper-against-measured.md"),
+            )
+            .unwrap();
+            (
+                page.matches("| reproduced |").count(),
+                page.matches("not run").count(),
+                page.matches("the corpus is synthetic").count(),
+            )
         };
         assert_eq!(tally("smoke"), (0, 6, 0));
         assert_eq!(tally("made"), (0, 0, 5));
@@ -490,6 +767,12 @@ mod tests {
     #[test]
     fn no_path_leaves_the_report() {
         assert!(is_ours("a/figures/b.svg") && is_ours("index.html"));
-        assert!(!is_ours("../a") && !is_ours("a/../b") && !is_ours("records/a") && !is_ours("/a") && !is_ours(""));
+        assert!(
+            !is_ours("../a")
+                && !is_ours("a/../b")
+                && !is_ours("records/a")
+                && !is_ours("/a")
+                && !is_ours("")
+        );
     }
 }

@@ -13,10 +13,13 @@ pub fn number(value: f64) -> String {
         return grouped(value.round() as i64);
     }
     if magnitude < -4 {
-        return format!("{value:.2e}");
+        return format!("{value:.1e}").replace('-', "−");
     }
-    let decimals = (3 - magnitude).clamp(0, 6) as usize;
-    format!("{value:.decimals$}")
+    let decimals = match magnitude {
+        -4 => 5,
+        _ => (3 - magnitude).clamp(0, 4) as usize,
+    };
+    format!("{value:.decimals$}").replace('-', "−")
 }
 
 /// A whole number with a comma between groups of three digits.
@@ -29,7 +32,11 @@ pub fn grouped(value: i64) -> String {
         }
         text.push(digit);
     }
-    if value < 0 { format!("−{text}") } else { text }
+    if value < 0 {
+        format!("−{text}")
+    } else {
+        text
+    }
 }
 
 /// A number short enough for an axis: `250`, `1.5k`, `2M`.
@@ -79,15 +86,39 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        let read: Vec<String> = [1_663_576.0, 0.0, -1234.0, 0.05, 4.521_234, 12_345.6, 0.000_012, f64::NAN]
-            .map(number)
-            .to_vec();
-        assert_eq!(read, ["1,663,576", "0", "−1,234", "0.05000", "4.521", "12,346", "1.20e-5", "–"]);
+        let read: Vec<String> = [
+            1_663_576.0,
+            0.0,
+            -1234.0,
+            0.05,
+            4.521_234,
+            12_345.6,
+            0.000_012,
+            f64::NAN,
+        ]
+        .map(number)
+        .to_vec();
+        assert_eq!(
+            read,
+            [
+                "1,663,576",
+                "0",
+                "−1,234",
+                "0.0500",
+                "4.521",
+                "12,346",
+                "1.2e−5",
+                "–"
+            ]
+        );
     }
 
     #[test]
     fn axis_numbers_are_short() {
-        assert_eq!([0.5, 250.0, 15_000.0, 2e6].map(axis_number), ["0.5", "250", "15k", "2M"]);
+        assert_eq!(
+            [0.5, 250.0, 15_000.0, 2e6].map(axis_number),
+            ["0.5", "250", "15k", "2M"]
+        );
     }
 
     #[test]
@@ -97,6 +128,9 @@ mod tests {
 
     #[test]
     fn times_take_a_fitting_unit() {
-        assert_eq!([5.0, 90.0, 7200.0].map(duration), ["5.0 s", "1.5 min", "2.0 h"]);
+        assert_eq!(
+            [5.0, 90.0, 7200.0].map(duration),
+            ["5.0 s", "1.5 min", "2.0 h"]
+        );
     }
 }

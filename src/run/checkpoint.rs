@@ -3,13 +3,13 @@
 //! The file's metadata has one entry, `harness`: JSON with step, epoch, best step, state, and a SHA-256 over all of
 //! those and over every array's name, shape and bytes. Weights alone (`final.safetensors`) have no metadata.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -73,15 +73,6 @@ impl NamedArray {
         }
     }
 
-    fn dtype_name(&self) -> &'static str {
-        match self.data {
-            ArrayData::F32(_) => "f32",
-            ArrayData::U8(_) => "u8",
-        }
-    }
-}
-
-impl View for &NamedArray {
     fn dtype(&self) -> Dtype {
         match self.data {
             ArrayData::F32(_) => Dtype::F32,
@@ -89,25 +80,21 @@ impl View for &NamedArray {
         }
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match &self.data {
-            ArrayData::F32(values) => values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect::<Vec<u8>>()
-                .into(),
-            ArrayData::U8(values) => values.into(),
-        }
-    }
-
-    fn data_len(&self) -> usize {
+    fn byte_count(&self) -> usize {
         match &self.data {
             ArrayData::F32(values) => 4 * values.len(),
             ArrayData::U8(values) => values.len(),
+        }
+    }
+
+    /// Hands the elements' little-endian bytes to `take`, a part at a time: an array can be as large as the model.
+    fn each_part(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        match &self.data {
+            ArrayData::U8(values) => take(values),
+            ArrayData::F32(values) => values.chunks(1 << 14).try_for_each(|part| {
+                let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+                take(&bytes)
+            }),
         }
     }
 }
@@ -184,14 +171,35 @@ pub fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
     })
 }
 
+/// Writes the safetensors format: the header's length, the header, then each array's bytes, larger elements first.
 fn write(path: &Path, arrays: &[NamedArray], entry: Option<String>) -> Result<()> {
-    let metadata = entry.map(|entry| HashMap::from([(ENTRY.to_string(), entry)]));
+    let mut sorted: Vec<&NamedArray> = arrays.iter().collect();
+    sorted.sort_by_key(|array| (std::cmp::Reverse(array.dtype()), &array.name));
+    let (mut infos, mut end) = (Vec::with_capacity(sorted.len()), 0);
+    for array in &sorted {
+        let begin = end;
+        end += array.byte_count();
+        let info = TensorInfo {
+            dtype: array.dtype(),
+            shape: array.shape.clone(),
+            data_offsets: (begin, end),
+        };
+        infos.push((array.name.clone(), info));
+    }
+    let entries = entry.map(|entry| HashMap::from([(ENTRY.to_string(), entry)]));
+    let metadata = Metadata::new(entries, infos)
+        .with_context(|| format!("failed to write '{}'", path.display()))?;
+    let mut header =
+        serde_json::to_vec(&metadata).context("failed to write a safetensors header")?;
+    header.resize(header.len().next_multiple_of(8), b' ');
     replace_atomically(path, |unfinished| {
-        let named = arrays.iter().map(|array| (array.name.as_str(), array));
-        safetensors::serialize_to_file(named, metadata, unfinished).map_err(|error| match error {
-            SafeTensorError::IoError(error) => error.into(),
-            other => anyhow::Error::from(other),
-        })
+        let mut file = BufWriter::new(fs::File::create(unfinished)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for array in &sorted {
+            array.each_part(|part| file.write_all(part))?;
+        }
+        Ok(file.flush()?)
     })
 }
 
@@ -239,23 +247,15 @@ fn digest(header: &Header, arrays: &[NamedArray]) -> Result<String> {
     digest.update(serde_json::to_vec(header).context("failed to write a state as JSON")?);
     for array in sorted {
         digest.update(format!(
-            "\n{} {} {:?}\n",
+            "\n{} {:?} {:?}\n",
             array.name,
-            array.dtype_name(),
+            array.dtype(),
             array.shape
         ));
-        match &array.data {
-            ArrayData::U8(values) => digest.update(values),
-            ArrayData::F32(values) => {
-                for part in values.chunks(1 << 14) {
-                    digest.update(
-                        part.iter()
-                            .flat_map(|value| value.to_le_bytes())
-                            .collect::<Vec<u8>>(),
-                    );
-                }
-            }
-        }
+        array.each_part(|part| {
+            digest.update(part);
+            Ok(())
+        })?;
     }
     Ok(hexadecimal(&digest.finalize()))
 }
@@ -338,11 +338,7 @@ impl Checkpoints {
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         create_folder(&self.folder)?;
         let steps = self.steps()?;
-        let previous = steps
-            .iter()
-            .copied()
-            .filter(|step| *step != checkpoint.step)
-            .next_back();
+        let previous = steps.iter().copied().rfind(|step| *step != checkpoint.step);
         let previous_best = previous.and_then(|step| read_best_step(&self.path(step)));
         write_checkpoint(&self.path(checkpoint.step), checkpoint)?;
         let kept = [
@@ -374,7 +370,6 @@ impl Checkpoints {
 
 /// The best step that the checkpoint at `path` names; reads its header only, and is silent about damage.
 fn read_best_step(path: &Path) -> Option<u64> {
-    use std::io::Read;
     let mut file = fs::File::open(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;

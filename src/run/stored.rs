@@ -9,11 +9,11 @@ use anyhow::{Context, Result, anyhow};
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
 use super::code::CodeVersion;
-use super::disk::{remove_unfinished, sha256};
+use super::disk::{files_below, remove_unfinished, sha256};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
-use super::record::{Environment, Event, Execution, Record, Status};
+use super::record::{Environment, Event, Execution, RECORD, Record, Status};
 use super::table::Table;
 use super::writer::Run;
 
@@ -118,10 +118,31 @@ impl StoredRun {
         self.path.join(file).is_file()
     }
 
+    /// The run's files with their lengths, as paths relative to its folder; not its record and lock.
+    pub fn files(&self) -> Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for path in files_below(&self.path)?
+            .into_iter()
+            .filter(|path| path != RECORD && path != LOCK)
+        {
+            // A running run may remove a file between the two looks.
+            if let Ok(metadata) = fs::metadata(self.path.join(&path)) {
+                files.push((path, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
     /// A table of the run, for example `evaluation.parquet`.
     pub fn table(&self, file: &str) -> Result<Table> {
-        Table::from_parquet(&self.read_bytes(file)?)
-            .map_err(|error| self.damaged(file, &format!("{error:#}")))
+        let bytes = self.read_bytes(file)?;
+        let is_sealed = self.record.files.iter().any(|known| known.path == file);
+        let table = if is_sealed {
+            Table::from_intact_parquet(&bytes)
+        } else {
+            Table::from_parquet(&bytes)
+        };
+        table.map_err(|error| self.damaged(file, &format!("{error:#}")))
     }
 
     /// The bytes of one of the run's files; where the record holds its checksum, they are what was written.
@@ -201,12 +222,12 @@ impl StoredRun {
                 &record.executions().collect::<Vec<&Execution>>(),
             )?;
         }
-        let (checkpoint, skipped) = self.newest_whole_checkpoint()?;
+        let (checkpoint, damaged) = self.newest_whole_checkpoint()?;
         let from = match &checkpoint {
             Some(it) => format!("the checkpoint of step {} was used", it.step),
             None => "the run begins again at step 0".to_string(),
         };
-        for (step, reason) in skipped {
+        for Damage { step, reason } in &damaged {
             let what = format!("checkpoint {step} was damaged and put aside ({reason}); {from}");
             record.events.push(Event {
                 at: clock::now(),
@@ -226,25 +247,36 @@ impl StoredRun {
             code: CodeVersion::current(),
         });
         let mut run = Run::begin(self.path.clone(), record, lock)?;
+        // Aside only now that the record says so.
+        for it in &damaged {
+            Checkpoints::of_run(&self.path).put_aside(it.step)?;
+        }
         run.note(&format!("resumed: {from}"))?;
         Ok((run, checkpoint))
     }
 
-    fn newest_whole_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<(u64, String)>)> {
+    /// The newest whole checkpoint, and on the way to it the damaged ones with what is wrong with them.
+    fn newest_whole_checkpoint(&self) -> Result<(Option<Checkpoint>, Vec<Damage>)> {
         let checkpoints = Checkpoints::of_run(&self.path);
-        let mut skipped = Vec::new();
+        let mut damaged = Vec::new();
         for step in checkpoints.steps()?.into_iter().rev() {
             match read_checkpoint(&checkpoints.path(step)) {
-                Ok(checkpoint) => return Ok((Some(checkpoint), skipped)),
+                Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
                 Err(error) => match error.downcast_ref::<RunError>() {
-                    Some(RunError::Corrupt { reason, .. }) => {
-                        skipped.push((step, reason.clone()));
-                        checkpoints.put_aside(step)?;
-                    }
+                    Some(RunError::Corrupt { reason, .. }) => damaged.push(Damage {
+                        step,
+                        reason: reason.clone(),
+                    }),
                     _ => return Err(error),
                 },
             }
         }
-        Ok((None, skipped))
+        Ok((None, damaged))
     }
+}
+
+/// A checkpoint that cannot be used.
+struct Damage {
+    step: u64,
+    reason: String,
 }

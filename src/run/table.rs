@@ -3,17 +3,26 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use polars::prelude::{
     ChunkCompareEq, Column, DataFrame, ParallelStrategy, ParquetCompression, ParquetReader,
     ParquetWriter, PolarsResult, SerReader, Series, SortMultipleOptions,
 };
+
+use super::disk::sha256;
 
 /// No table of a run comes near this many bytes; a file that does is not ours to read.
 const MOST_BYTES: usize = 1 << 30;
 
 /// No table of a run comes near this many rows. (A few bytes of Parquet can promise any number.)
 const MOST_ROWS: usize = 1 << 26;
+
+/// What stands before the checksum that every table carries between its data and its footer, where Parquet allows any
+/// bytes. A damaged file must never reach polars, which may ask for any amount of memory over it and abort.
+const MARK: &[u8] = b"harness-sha256:";
+
+/// How many bytes [`MARK`] and the checksum's digits take.
+const MARK_AND_DIGITS: usize = MARK.len() + 64;
 
 /// Columns of equal height, each of one type.
 #[derive(Debug, Clone)]
@@ -192,7 +201,8 @@ impl Table {
         })
     }
 
-    /// The table as a Parquet file: one row group, and nothing in it but the table, so equal tables give equal bytes.
+    /// The table as a Parquet file: one row group, and nothing in it but the table and a checksum, so equal tables give
+    /// equal bytes.
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut frame = self.frame.clone();
@@ -203,10 +213,13 @@ impl Table {
             .set_parallel(false)
             .finish(&mut frame)
             .context("failed to write a table as Parquet")?;
+        let footer = footer_start(&bytes).context("polars wrote no whole Parquet file")?;
+        let checksum = sha256(&bytes);
+        bytes.splice(footer..footer, MARK.iter().copied().chain(checksum.bytes()));
         Ok(bytes)
     }
 
-    /// Reads a Parquet file's bytes. Damaged bytes are an error, though polars itself may panic over them.
+    /// Reads the bytes of a table that harness wrote. Any other bytes are an error.
     pub fn from_parquet(bytes: &[u8]) -> Result<Self> {
         if bytes.len() > MOST_BYTES {
             bail!(
@@ -214,6 +227,12 @@ impl Table {
                 bytes.len()
             );
         }
+        check(bytes)?;
+        Self::from_intact_parquet(bytes)
+    }
+
+    /// As [`Table::from_parquet`], for bytes that are known to be what was written, by a checksum kept elsewhere.
+    pub(super) fn from_intact_parquet(bytes: &[u8]) -> Result<Self> {
         let bytes = bytes.to_vec();
         let read = AssertUnwindSafe(move || -> Result<DataFrame> {
             let mut reader =
@@ -230,6 +249,28 @@ impl Table {
             .map_err(|_| anyhow!("its bytes are not a Parquet file that polars can read"))??;
         Ok(Self { frame })
     }
+}
+
+/// Whether `bytes` carry their own checksum.
+fn check(bytes: &[u8]) -> Result<()> {
+    let footer = footer_start(bytes).context("it is not a whole Parquet file")?;
+    let mark = footer
+        .checked_sub(MARK_AND_DIGITS)
+        .filter(|at| bytes[*at..].starts_with(MARK));
+    let mark = mark.context("it carries no checksum, as every table does that harness writes")?;
+    let without = [&bytes[..mark], &bytes[footer..]].concat();
+    ensure!(
+        bytes[mark + MARK.len()..footer] == *sha256(&without).as_bytes(),
+        "its bytes do not have the checksum they carry"
+    );
+    Ok(())
+}
+
+/// Where the footer begins: a Parquet file ends with the footer, its length in 4 bytes, and `PAR1`.
+fn footer_start(bytes: &[u8]) -> Option<usize> {
+    let rest = bytes.strip_suffix(b"PAR1")?;
+    let (rest, length) = rest.split_last_chunk::<4>()?;
+    rest.len().checked_sub(u32::from_le_bytes(*length) as usize)
 }
 
 #[cfg(test)]
@@ -303,16 +344,23 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn damaged_bytes_are_refused(at in any::<prop::sample::Index>(), flip in 1u8.., cut in any::<prop::sample::Index>()) {
+            let whole = sample().to_parquet().unwrap();
+            let mut bytes = whole.clone();
+            bytes[at.index(whole.len())] ^= flip;
+            prop_assert!(Table::from_parquet(&bytes).is_err());
+            prop_assert!(Table::from_parquet(&whole[..cut.index(whole.len())]).is_err());
+            let mut longer = whole.clone();
+            longer.insert(at.index(whole.len()), flip);
+            prop_assert!(Table::from_parquet(&longer).is_err());
+        }
 
         #[test]
-        fn damaged_bytes_never_escape_as_a_panic(at in any::<prop::sample::Index>(), flip in 1u8.., cut in any::<prop::sample::Index>()) {
-            let mut bytes = sample().to_parquet().unwrap();
-            let at = at.index(bytes.len());
-            bytes[at] ^= flip;
-            let _ = Table::from_parquet(&bytes);
-            bytes.truncate(cut.index(bytes.len()));
+        fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), length in any::<u32>()) {
             prop_assert!(Table::from_parquet(&bytes).is_err());
+            let dressed = [b"PAR1", &bytes[..], MARK, &[b'0'; 64], &length.to_le_bytes(), b"PAR1"].concat();
+            prop_assert!(Table::from_parquet(&dressed).is_err());
         }
     }
 }

@@ -89,7 +89,7 @@ fn bytes_that_must_match(run: &StoredRun) -> [Vec<u8>; 2] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn a_run_that_died_any_number_of_times_ends_with_the_same_bytes(
@@ -422,4 +422,31 @@ fn a_newer_format_is_refused() {
             .to_string()
             .contains("newer harness")
     );
+}
+
+#[test]
+fn a_table_by_other_hands_is_read_only_under_a_records_checksum() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stored = undisturbed(folder.path());
+    let path = stored.path.join("metrics.parquet");
+    // The same table without the checksum that harness writes into it.
+    let mut bytes = fs::read(&path).unwrap();
+    let mark = bytes
+        .windows(15)
+        .position(|it| it == b"harness-sha256:")
+        .unwrap();
+    bytes.drain(mark..mark + 15 + 64);
+    fs::write(&path, &bytes).unwrap();
+    assert!(stored.metrics().is_err());
+    let known = stored
+        .record
+        .files
+        .iter_mut()
+        .find(|it| it.path == "metrics.parquet")
+        .unwrap();
+    known.sha256 = sha256(&bytes);
+    assert_eq!(stored.metrics().unwrap().rows().unwrap().len(), 45);
+    stored.record.files.clear();
+    let message = format!("{:#}", stored.metrics().unwrap_err());
+    assert!(message.contains("carries no checksum"), "{message}");
 }

@@ -30,10 +30,19 @@ fn token_baselines(data: &Data, train: &[u32]) -> Value {
     let vocabulary = data.vocabulary_size();
     let pieces = data.train_pieces();
     let unigram = TokenUnigram::fit(train.iter().copied(), vocabulary);
-    let markov = TokenMarkov::fit(pieces.iter().map(|piece| piece.symbols.tokens()), vocabulary);
+    let markov = TokenMarkov::fit(
+        pieces.iter().map(|piece| piece.symbols.tokens()),
+        vocabulary,
+    );
     let mut entries = [
-        held_out(data, |piece| piece_nll(data, piece.symbols.tokens(), |_, token| unigram.nll(token))),
-        held_out(data, |piece| piece_nll(data, piece.symbols.tokens(), |before, token| markov.nll(before, token))),
+        held_out(data, |piece| {
+            piece_nll(data, piece.symbols.tokens(), |_, token| unigram.nll(token))
+        }),
+        held_out(data, |piece| {
+            piece_nll(data, piece.symbols.tokens(), |before, token| {
+                markov.nll(before, token)
+            })
+        }),
     ];
     entries[0].insert("train_entropy".into(), json!(entropy(train, vocabulary)));
     let [unigram, markov] = entries;
@@ -46,7 +55,11 @@ fn piece_nll(data: &Data, tokens: &[u32], nll: impl Fn(Option<u32>, u32) -> f64)
     let mut total = 0.0;
     for &token in tokens {
         let known = data.knows(token);
-        total += if known { data.known_nll(nll(before, token)) } else { data.unknown_nll(token) };
+        total += if known {
+            data.known_nll(nll(before, token))
+        } else {
+            data.unknown_nll(token)
+        };
         before = known.then_some(token);
     }
     total
@@ -60,7 +73,9 @@ fn held_out(data: &Data, nll: impl Fn(&Piece) -> f64) -> Map<String, Value> {
         pieces.iter().map(&nll).sum::<f64>() / steps as f64
     };
     let scored = splits.into_iter().filter(|(_, pieces)| !pieces.is_empty());
-    scored.map(|(split, pieces)| (split.name().to_owned(), json!(mean(pieces)))).collect()
+    scored
+        .map(|(split, pieces)| (split.name().to_owned(), json!(mean(pieces))))
+        .collect()
 }
 
 /// The entropy of the tokens' frequencies, in nats.
@@ -70,7 +85,10 @@ fn entropy(tokens: &[u32], vocabulary: usize) -> f64 {
         counts[token as usize] += 1;
     }
     let total = tokens.len() as f64;
-    let shares = counts.into_iter().filter(|&count| count > 0).map(|count| count as f64 / total);
+    let shares = counts
+        .into_iter()
+        .filter(|&count| count > 0)
+        .map(|count| count as f64 / total);
     -shares.map(|share| share * share.ln()).sum::<f64>()
 }
 

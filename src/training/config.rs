@@ -90,12 +90,27 @@ impl TrainingConfig {
     /// Names the setting, as in an experiment, and its range.
     pub fn validate(&self) -> Result<()> {
         ensure!(self.epochs > 0, "training.epochs must be at least 1");
-        ensure!(self.batch_size > 0, "training.batch_size must be at least 1");
-        ensure!(self.sequence_length > 0, "training.sequence_length must be at least 1");
+        ensure!(
+            self.batch_size > 0,
+            "training.batch_size must be at least 1"
+        );
+        ensure!(
+            self.sequence_length > 0,
+            "training.sequence_length must be at least 1"
+        );
         let rate = self.learning_rate;
-        ensure!(rate.is_finite() && rate > 0.0, "training.learning_rate must be a positive number");
-        ensure!(self.early_stopping != Some(0), "training.early_stopping must be at least 1, or null");
-        ensure!(self.checkpoint_every > 0, "training.checkpoint_every must be at least 1");
+        ensure!(
+            rate.is_finite() && rate > 0.0,
+            "training.learning_rate must be a positive number"
+        );
+        ensure!(
+            self.early_stopping != Some(0),
+            "training.early_stopping must be at least 1, or null"
+        );
+        ensure!(
+            self.checkpoint_every > 0,
+            "training.checkpoint_every must be at least 1"
+        );
         ensure!(self.log_every > 0, "training.log_every must be at least 1");
         self.schedule.validate()?;
         self.optimizer().validate()
@@ -114,6 +129,9 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { every: 1, batch_size: 50 }
+        Self {
+            every: 1,
+            batch_size: 50,
+        }
     }
 }

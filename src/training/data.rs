@@ -32,11 +32,16 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// Arranges `dataset`; multi-hot symbols become sets of keys, all others stay token ids.
+    /// Arranges `dataset`; multi-hot symbols become sets of keys, all others stay token ids. Of each held-out piece only the
+    /// first `held_out_limit` symbols are taken, if there is a limit.
     ///
     /// # Errors
     /// When there is nothing to train on.
-    pub fn new(dataset: &'a Dataset, encoding: EncodingKind) -> Result<Self> {
+    pub fn new(
+        dataset: &'a Dataset,
+        encoding: EncodingKind,
+        held_out_limit: Option<usize>,
+    ) -> Result<Self> {
         let mut data = Self {
             dataset,
             encoding,
@@ -48,8 +53,8 @@ impl<'a> Data<'a> {
         let train = dataset.stream(Split::Train);
         ensure!(!train.is_empty(), "the train split holds no token");
         data.train = data.symbols(&train);
-        data.valid = data.pieces(Split::Valid);
-        data.test = data.pieces(Split::Test);
+        data.valid = data.pieces(Split::Valid, held_out_limit);
+        data.test = data.pieces(Split::Test, held_out_limit);
         if encoding == EncodingKind::Chord {
             data.unknown = Some(data.fit_unknown_rule());
         }
@@ -58,14 +63,25 @@ impl<'a> Data<'a> {
 
     /// The training pieces, one by one.
     pub fn train_pieces(&self) -> Vec<Piece> {
-        self.pieces(Split::Train)
+        self.pieces(Split::Train, None)
     }
 
     /// The pieces of a split that are not empty.
-    fn pieces(&self, split: Split) -> Vec<Piece> {
-        let pieces = self.dataset.pieces_in(split).filter(|piece| !piece.range.is_empty());
-        let piece = |symbols: &[u32], name: &String| Piece { name: name.clone(), symbols: self.symbols(symbols) };
-        pieces.map(|it| piece(self.dataset.tokens_of(it), &it.name)).collect()
+    fn pieces(&self, split: Split, limit: Option<usize>) -> Vec<Piece> {
+        let pieces = self
+            .dataset
+            .pieces_in(split)
+            .filter(|piece| !piece.range.is_empty());
+        let piece = |name: &String, tokens: &[u32]| {
+            let taken = tokens.len().min(limit.unwrap_or(usize::MAX));
+            Piece {
+                name: name.clone(),
+                symbols: self.symbols(&tokens[..taken]),
+            }
+        };
+        pieces
+            .map(|it| piece(&it.name, self.dataset.tokens_of(it)))
+            .collect()
     }
 
     fn symbols(&self, ids: &[u32]) -> Symbols {
@@ -77,7 +93,10 @@ impl<'a> Data<'a> {
 
     /// The chord that a token id of the data set stands for, known or not.
     fn chord(&self, id: u32) -> u128 {
-        self.dataset.symbol(id).expect("the data set knows its own ids").0
+        self.dataset
+            .symbol(id)
+            .expect("the data set knows its own ids")
+            .0
     }
 
     /// The chords that token ids stand for, known or not.
@@ -97,12 +116,16 @@ impl<'a> Data<'a> {
 
     /// What a known step costs, given the model's own negative log-likelihood, in nats.
     pub fn known_nll(&self, model_nll: f64) -> f64 {
-        self.unknown.as_ref().map_or(model_nll, |rule| rule.known(model_nll))
+        self.unknown
+            .as_ref()
+            .map_or(model_nll, |rule| rule.known(model_nll))
     }
 
     /// What a step of an unknown token costs, in nats: infinitely much where there is no rule for it.
     pub fn unknown_nll(&self, id: u32) -> f64 {
-        self.unknown.as_ref().map_or(f64::INFINITY, |rule| rule.unseen(self.chord(id)))
+        self.unknown
+            .as_ref()
+            .map_or(f64::INFINITY, |rule| rule.unseen(self.chord(id)))
     }
 
     fn fit_unknown_rule(&self) -> UnknownRule {

@@ -66,10 +66,17 @@ pub fn evaluate<D: Backend>(
 fn window(data: &Data, pieces: &[Piece], group: &[usize], start: usize, length: usize) -> Batch {
     let lanes = group.len();
     let rows = |shift: usize| {
-        (start..start + length).flat_map(move |step| group.iter().map(move |&piece| (piece, step.checked_sub(shift))))
+        (start..start + length).flat_map(move |step| {
+            group
+                .iter()
+                .map(move |&piece| (piece, step.checked_sub(shift)))
+        })
     };
     let token = |(piece, step): (usize, Option<usize>)| match &pieces[piece].symbols {
-        Symbols::Tokens(tokens) => step.and_then(|step| tokens.get(step)).copied().filter(|&id| data.knows(id)),
+        Symbols::Tokens(tokens) => step
+            .and_then(|step| tokens.get(step))
+            .copied()
+            .filter(|&id| data.knows(id)),
         Symbols::Keys(_) => None,
     };
     let keys = |(piece, step): (usize, Option<usize>)| match &pieces[piece].symbols {
@@ -77,19 +84,43 @@ fn window(data: &Data, pieces: &[Piece], group: &[usize], start: usize, length: 
         Symbols::Tokens(_) => None,
     };
     let symbols = |shift: usize| match &data.train {
-        Symbols::Tokens(_) => Symbols::Tokens(rows(shift).map(|row| token(row).unwrap_or(NO_TOKEN)).collect()),
+        Symbols::Tokens(_) => Symbols::Tokens(
+            rows(shift)
+                .map(|row| token(row).unwrap_or(NO_TOKEN))
+                .collect(),
+        ),
         Symbols::Keys(_) => Symbols::Keys(rows(shift).map(|row| keys(row).unwrap_or(0)).collect()),
     };
-    Batch { inputs: symbols(1), targets: symbols(0), lanes, length }
+    Batch {
+        inputs: symbols(1),
+        targets: symbols(0),
+        lanes,
+        length,
+    }
 }
 
 impl PieceScore {
     fn empty(piece: &Piece) -> Self {
         let steps = piece.symbols.len();
-        Self { piece: piece.name.clone(), steps, nll: 0.0, density_nll: 0.0, unknown: 0, hits: 0, misses: 0 }
+        Self {
+            piece: piece.name.clone(),
+            steps,
+            nll: 0.0,
+            density_nll: 0.0,
+            unknown: 0,
+            hits: 0,
+            misses: 0,
+        }
     }
 
-    fn add(&mut self, data: &Data, symbols: &Symbols, step: usize, nll: f64, predicted: Option<u128>) {
+    fn add(
+        &mut self,
+        data: &Data,
+        symbols: &Symbols,
+        step: usize,
+        nll: f64,
+        predicted: Option<u128>,
+    ) {
         match symbols {
             Symbols::Tokens(tokens) if !data.knows(tokens[step]) => {
                 self.unknown += 1;

@@ -50,7 +50,7 @@ pub struct Progress {
     pub epoch: u32,
     /// Mean loss of the last window, nats per token (per time step for the sigmoid model).
     pub loss: f64,
-    /// Tokens (time steps) trained on per second, since the loop began.
+    /// Tokens (time steps) trained on per second since the loop began, evaluation and records aside.
     pub tokens_per_second: f64,
     /// The held-out score, at the end of an epoch that was scored.
     pub valid: Option<f64>,
@@ -112,14 +112,35 @@ impl<'a, D: Backend> Trainer<'a, D> {
         runtime: Runtime<D>,
         step_limit: Option<u64>,
     ) -> Result<Self> {
-        let network = initial_network(model, config, data, runtime)?;
+        let network = Network::new(
+            model,
+            data.vocabulary_size(),
+            runtime,
+            &mut initial_weights(config),
+        )?;
         let optimizer = Optimizer::new(&config.optimizer(), &network)?;
-        let stream = Stream::new(data.train.clone(), config.batch_size, config.sequence_length)?;
+        let stream = Stream::new(
+            data.train.clone(),
+            config.batch_size,
+            config.sequence_length,
+        )?;
         let state = network.zero_state(config.batch_size);
         let dropout = random::stream(config.seed, "dropout");
         let step_limit = step_limit.unwrap_or(u64::MAX);
         let position = Position::default();
-        Ok(Self { config, evaluation, data, network, optimizer, state, dropout, stream, step_limit, step: 0, position })
+        Ok(Self {
+            config,
+            evaluation,
+            data,
+            network,
+            optimizer,
+            state,
+            dropout,
+            stream,
+            step_limit,
+            step: 0,
+            position,
+        })
     }
 
     /// Steps in an epoch.
@@ -166,7 +187,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
     ///
     /// # Errors
     /// When a loss or gradient is not a number any more, and when the record cannot be written.
-    pub fn train(&mut self, run: &mut Run, interrupted: &AtomicBool, watch: &mut dyn FnMut(Progress)) -> Result<Ending> {
+    pub fn train(
+        &mut self,
+        run: &mut Run,
+        interrupted: &AtomicBool,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Ending> {
         let stream = self.stream.clone();
         let (windows, first, steps) = (self.windows(), self.step, self.steps());
         std::thread::scope(|scope| {
@@ -179,20 +205,38 @@ impl<'a, D: Backend> Trainer<'a, D> {
                     }
                 }
             });
-            let started = Instant::now();
+            let mut seconds = 0.0;
             while !self.is_complete() {
-                let batch = batches.recv().context("the thread that prepares batches has died")?;
+                let batch = batches
+                    .recv()
+                    .context("the thread that prepares batches has died")?;
+                let started = Instant::now();
                 let loss = self.train_step(&batch, run)?;
+                seconds += started.elapsed().as_secs_f64();
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
-                let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
-                let valid = match self.step % windows == 0 || self.step == steps {
+                let tokens_per_second = tokens as f64 / seconds;
+                let valid = match self.step.is_multiple_of(windows) || self.step == steps {
                     true => self.end_epoch(run, tokens_per_second)?,
                     false => None,
                 };
-                watch(Progress { step: self.step, steps, epoch: self.epoch(), loss, tokens_per_second, valid });
-                let is_best = self.position.best.is_some_and(|best| best.step == self.step);
+                watch(Progress {
+                    step: self.step,
+                    steps,
+                    epoch: self.epoch(),
+                    loss,
+                    tokens_per_second,
+                    valid,
+                });
+                let is_best = self
+                    .position
+                    .best
+                    .is_some_and(|best| best.step == self.step);
                 let stop = interrupted.load(Ordering::Relaxed);
-                if is_best || stop || self.is_complete() || self.step % self.config.checkpoint_every == 0 {
+                if is_best
+                    || stop
+                    || self.is_complete()
+                    || self.step.is_multiple_of(self.config.checkpoint_every)
+                {
                     run.save_checkpoint(&self.checkpoint()?)?;
                 }
                 if stop && !self.is_complete() {
@@ -206,12 +250,17 @@ impl<'a, D: Backend> Trainer<'a, D> {
 
     /// One window: loss, gradients, update.
     fn train_step(&mut self, batch: &Batch, run: &mut Run) -> Result<f64> {
-        if self.step % self.windows() == 0 {
+        if self.step.is_multiple_of(self.windows()) {
             self.state = self.network.zero_state(self.config.batch_size);
             self.position.epoch_loss = 0.0;
         }
-        let rate = self.config.learning_rate * self.config.schedule.factor_at(self.step, self.steps());
-        let loss = f64::from(self.network.loss_and_gradients(batch, &mut self.state, &mut self.dropout)?);
+        let rate =
+            self.config.learning_rate * self.config.schedule.factor_at(self.step, self.steps());
+        let loss = f64::from(self.network.loss_and_gradients(
+            batch,
+            &mut self.state,
+            &mut self.dropout,
+        )?);
         let step = self.step + 1;
         ensure!(
             loss.is_finite(),
@@ -223,7 +272,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
             .with_context(|| format!("at step {step}"))?;
         self.step = step;
         self.position.epoch_loss += loss;
-        if step % self.config.log_every == 0 {
+        if step.is_multiple_of(self.config.log_every) {
             let epoch = self.epoch();
             run.log(step, epoch, Split::Train.name(), "batch_loss", loss);
             run.log(step, epoch, Split::Train.name(), "learning_rate", rate);
@@ -236,25 +285,38 @@ impl<'a, D: Backend> Trainer<'a, D> {
     fn end_epoch(&mut self, run: &mut Run, tokens_per_second: f64) -> Result<Option<f64>> {
         let (step, epoch) = (self.step, self.epoch());
         let windows_done = (step - 1) % self.windows() + 1;
-        log_loss(run, step, epoch, Split::Train, self.position.epoch_loss / windows_done as f64, &self.data.train);
+        log_loss(
+            run,
+            step,
+            epoch,
+            Split::Train,
+            self.position.epoch_loss / windows_done as f64,
+            &self.data.train,
+        );
         run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
         if let Some(mebibytes) = peak_memory() {
             run.log_timing(step, epoch, "memory", mebibytes);
         }
-        let due = epoch % self.evaluation.every == 0 || step == self.steps();
+        let due = epoch.is_multiple_of(self.evaluation.every) || step == self.steps();
         if !due || self.data.valid.is_empty() {
             return Ok(None);
         }
         let started = Instant::now();
         let score = self.score(run, Split::Valid)?;
-        run.log_timing(step, epoch, "evaluation_seconds", started.elapsed().as_secs_f64());
+        run.log_timing(
+            step,
+            epoch,
+            "evaluation_seconds",
+            started.elapsed().as_secs_f64(),
+        );
         if self.position.best.is_none_or(|best| score < best.score) {
             self.position.best = Some(Best { step, epoch, score });
             self.position.stale_epochs = 0;
         } else {
             self.position.stale_epochs += 1;
             let patience = self.config.early_stopping;
-            self.position.stopped_early = patience.is_some_and(|patience| self.position.stale_epochs >= patience);
+            self.position.stopped_early =
+                patience.is_some_and(|patience| self.position.stale_epochs >= patience);
         }
         Ok(Some(score))
     }
@@ -276,8 +338,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
         let mut arrays = self.network.parameters().arrays();
         arrays.extend(self.optimizer.arrays(&self.network));
         arrays.extend(self.state.arrays());
-        let dropout_words = u64::try_from(self.dropout.get_word_pos()).context("the dropout stream is exhausted")?;
-        let position = Position { dropout_words, ..self.position.clone() };
+        let dropout_words = u64::try_from(self.dropout.get_word_pos())
+            .context("the dropout stream is exhausted")?;
+        let position = Position {
+            dropout_words,
+            ..self.position.clone()
+        };
         Ok(Checkpoint {
             step: self.step,
             epoch: self.epoch(),
@@ -294,10 +360,13 @@ impl<'a, D: Backend> Trainer<'a, D> {
     pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let arrays = host_arrays(&checkpoint.arrays)?;
         self.network.parameters_mut().load(&arrays)?;
-        self.optimizer.load(&self.network, &arrays, checkpoint.step)?;
+        self.optimizer
+            .load(&self.network, &arrays, checkpoint.step)?;
         self.state.load(&arrays)?;
-        self.position = serde_json::from_value(checkpoint.state).context("the checkpoint's state is not one of training")?;
-        self.dropout.set_word_pos(u128::from(self.position.dropout_words));
+        self.position = serde_json::from_value(checkpoint.state)
+            .context("the checkpoint's state is not one of training")?;
+        self.dropout
+            .set_word_pos(u128::from(self.position.dropout_words));
         self.step = checkpoint.step;
         Ok(())
     }
@@ -305,21 +374,20 @@ impl<'a, D: Backend> Trainer<'a, D> {
     /// Takes the weights with the best held-out score; the last ones where nothing is held out.
     pub fn take_best(&mut self, run: &Run) -> Result<()> {
         if let Some(best) = self.position.best.filter(|best| best.step != self.step) {
-            let checkpoint = run.checkpoint(best.step).context("failed to read the best checkpoint")?;
-            self.network.parameters_mut().load(&host_arrays(&checkpoint.arrays)?)?;
+            let checkpoint = run
+                .checkpoint(best.step)
+                .context("failed to read the best checkpoint")?;
+            self.network
+                .parameters_mut()
+                .load(&host_arrays(&checkpoint.arrays)?)?;
         }
         Ok(())
     }
 }
 
-/// The network before training: the same seed always draws the same weights.
-pub fn initial_network<D: Backend>(
-    model: &ModelConfig,
-    config: &TrainingConfig,
-    data: &Data,
-    runtime: Runtime<D>,
-) -> Result<Network<D>> {
-    Network::new(model, data.vocabulary_size(), runtime, &mut random::stream(config.seed, "initial weights"))
+/// The stream that the weights before training are drawn from.
+pub fn initial_weights(config: &TrainingConfig) -> ChaCha8Rng {
+    random::stream(config.seed, "initial weights")
 }
 
 /// Logs a mean loss under its name: per token for tokens, per time step for keys.
@@ -348,10 +416,28 @@ pub fn log_score(
     let score = SplitScore::of(scores);
     log_loss(run, step, epoch, split, score.loss, &data.train);
     match (&data.train, &data.unknown) {
-        (Symbols::Keys(_), _) => run.log(step, epoch, split.name(), "frame_accuracy", score.frame_accuracy),
+        (Symbols::Keys(_), _) => run.log(
+            step,
+            epoch,
+            split.name(),
+            "frame_accuracy",
+            score.frame_accuracy,
+        ),
         (Symbols::Tokens(_), Some(_)) => {
-            run.log(step, epoch, split.name(), "nll_per_step", score.nll_per_step);
-            run.log(step, epoch, split.name(), "unknown_share", score.unknown_share);
+            run.log(
+                step,
+                epoch,
+                split.name(),
+                "nll_per_step",
+                score.nll_per_step,
+            );
+            run.log(
+                step,
+                epoch,
+                split.name(),
+                "unknown_share",
+                score.unknown_share,
+            );
         }
         (Symbols::Tokens(_), None) => {}
     }
@@ -364,13 +450,22 @@ fn named(array: Array) -> NamedArray {
 
 /// The weights of `network` as they are stored.
 pub fn weights<D: Backend>(network: &Network<D>) -> Vec<NamedArray> {
-    network.parameters().arrays().into_iter().map(named).collect()
+    network
+        .parameters()
+        .arrays()
+        .into_iter()
+        .map(named)
+        .collect()
 }
 
 /// Stored arrays as a network loads them.
 pub fn host_arrays(arrays: &[NamedArray]) -> Result<Vec<Array>> {
     let array = |array: &NamedArray| {
-        Ok(Array { name: array.name.clone(), shape: array.shape.clone(), values: array.as_f32()?.to_vec() })
+        Ok(Array {
+            name: array.name.clone(),
+            shape: array.shape.clone(),
+            values: array.as_f32()?.to_vec(),
+        })
     };
     arrays.iter().map(array).collect()
 }
@@ -378,6 +473,13 @@ pub fn host_arrays(arrays: &[NamedArray]) -> Result<Vec<Array>> {
 /// The most memory that this process ever held, in MiB, where the system says it.
 fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kibibytes| kibibytes / 1024.0)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .map(|kibibytes| kibibytes / 1024.0)
 }

@@ -14,7 +14,7 @@ const VELOCITY: u8 = 80;
 /// The longest time that one event can wait, in ticks.
 const LONGEST_WAIT: u64 = (1 << 28) - 1;
 
-/// Writes a score as a format 1 file at [`BEATS_PER_MINUTE`]; see [`write_with_tempo`].
+/// Writes a score as a format 1 file at 120 beats a minute; see [`write_with_tempo`].
 pub fn write(score: &Score) -> Vec<u8> {
     write_with_tempo(score, BEATS_PER_MINUTE)
 }

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::super::record::{CorpusPoint, RunRecord};
-use super::super::text::{grouped, note_name, number};
-use super::style::{self, Axis, Panel, WIDTH, series_colour, series_mark};
+use super::super::text::{axis_number, grouped, note_name, number};
+use super::style::{self, Axis, Mark, Panel, WIDTH, series_colour, series_mark};
 use super::{Drawing, Spot, csv_text};
 
 const HEIGHT: i32 = 780;
@@ -17,6 +17,12 @@ struct Histogram {
     y: &'static str,
     caption: &'static str,
     describe: fn(f64) -> String,
+    /// The width of a bar's place on the axis.
+    step: f64,
+    /// Where a value lies on the axis.
+    place: fn(f64) -> f64,
+    /// The number at a place of the axis.
+    tick: fn(f64) -> String,
 }
 
 const HISTOGRAMS: [Histogram; 3] = [
@@ -27,6 +33,9 @@ const HISTOGRAMS: [Histogram; 3] = [
         y: "share of time steps",
         caption: "How many notes sound together.",
         describe: |x| format!("{x} notes"),
+        step: 1.0,
+        place: |x| x,
+        tick: axis_number,
     },
     Histogram {
         figure: "pitch",
@@ -35,26 +44,45 @@ const HISTOGRAMS: [Histogram; 3] = [
         y: "share of notes",
         caption: "How often each pitch is played.",
         describe: |x| format!("pitch {x} ({})", note_name(x as u8)),
+        step: 1.0,
+        place: |x| x,
+        tick: axis_number,
     },
     Histogram {
         figure: "duration",
         title: "Duration",
-        x: "duration in beats (the last bar holds all longer notes)",
+        x: "duration in beats, doubling",
         y: "share of notes",
-        caption: "How long notes last.",
-        describe: |x| format!("{x} beats"),
+        caption: "How long notes last, four bars to a doubling; the outermost bars also hold all shorter and longer notes.",
+        describe: |x| format!("{} beats", number(x)),
+        step: 0.25,
+        place: f64::log2,
+        tick: |place| {
+            if place < 0.0 {
+                format!("1/{}", 2f64.powf(-place))
+            } else {
+                axis_number(2f64.powf(place))
+            }
+        },
     },
 ];
 
 /// The histograms that the run recorded.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
-    HISTOGRAMS.iter().filter_map(|it| draw_histogram(run, it).transpose()).collect()
+    HISTOGRAMS
+        .iter()
+        .filter_map(|it| draw_histogram(run, it).transpose())
+        .collect()
 }
 
 /// The series of one corpus figure, in the order in which they were recorded.
 fn series_of<'a>(run: &'a RunRecord, figure: &str) -> Vec<(&'a str, Vec<&'a CorpusPoint>)> {
     let mut series: Vec<(&str, Vec<&CorpusPoint>)> = Vec::new();
-    for point in run.corpus.iter().filter(|point| point.figure == figure && point.x.is_finite() && point.y.is_finite()) {
+    for point in run
+        .corpus
+        .iter()
+        .filter(|point| point.figure == figure && point.x.is_finite() && point.y.is_finite())
+    {
         match series.iter_mut().find(|(name, _)| *name == point.series) {
             Some((_, points)) => points.push(point),
             None => series.push((&point.series, vec![point])),
@@ -63,9 +91,21 @@ fn series_of<'a>(run: &'a RunRecord, figure: &str) -> Vec<(&'a str, Vec<&'a Corp
     series
 }
 
+/// Every point drawn; `share` is its part of its series' sum, which a histogram's bars show.
 fn corpus_csv(series: &[(&str, Vec<&CorpusPoint>)]) -> Result<String> {
-    let points = series.iter().flat_map(|(_, points)| points.iter());
-    csv_text(&["series", "x", "y"], points.map(|point| [point.series.clone(), point.x.to_string(), point.y.to_string()]))
+    let points = series.iter().flat_map(|(_, points)| {
+        let total: f64 = points.iter().map(|point| point.y).sum();
+        points.iter().map(move |point| (point, point.y / total))
+    });
+    let row = |(point, share): (&&CorpusPoint, f64)| {
+        [
+            point.series.clone(),
+            point.x.to_string(),
+            point.y.to_string(),
+            share.to_string(),
+        ]
+    };
+    csv_text(&["series", "x", "y", "share"], points.map(row))
 }
 
 fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawing>> {
@@ -73,37 +113,85 @@ fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawi
     if series.is_empty() {
         return Ok(None);
     }
-    let totals: Vec<f64> = series.iter().map(|(_, points)| points.iter().map(|point| point.y).sum::<f64>().max(1e-300)).collect();
-    let mut places: Vec<f64> = series.iter().flat_map(|(_, points)| points.iter().map(|point| point.x)).collect();
+    let totals: Vec<f64> = series
+        .iter()
+        .map(|(_, points)| points.iter().map(|point| point.y).sum::<f64>().max(1e-300))
+        .collect();
+    let mut places: Vec<f64> = series
+        .iter()
+        .flat_map(|(_, points)| points.iter().map(|point| (histogram.place)(point.x)))
+        .collect();
+    places.retain(|place| place.is_finite());
     places.sort_by(f64::total_cmp);
     places.dedup();
-    let step = places.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
-    let step = if step.is_finite() { step } else { 1.0 };
-    let (low, high) = (places[0] - step / 2.0, places[places.len() - 1] + step / 2.0);
-    let shares = series.iter().zip(&totals).flat_map(|((_, points), total)| points.iter().map(move |point| point.y / total));
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let step = histogram.step;
+    let (low, high) = (
+        places[0] - step / 2.0,
+        places[places.len() - 1] + step / 2.0,
+    );
+    let shares = series
+        .iter()
+        .zip(&totals)
+        .flat_map(|((_, points), total)| points.iter().map(move |point| point.y / total));
     let highest = shares.fold(0.0, f64::max);
     let title = format!("{} — {}", histogram.title, run.corpus_name());
     let mut spots = Vec::new();
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
-        let entries: Vec<_> =
-            series.iter().enumerate().map(|(i, (name, _))| (style::Mark::Square, series_colour(i), (*name).to_owned())).collect();
+        let entries: Vec<_> = series
+            .iter()
+            .enumerate()
+            .map(|(i, (name, _))| (bar_mark(i), series_colour(i), (*name).to_owned()))
+            .collect();
         let top = canvas.legend(20, 88, &entries)?;
-        let x = Axis::linear(histogram.x, low, high, 10);
+        let mut x = Axis::linear(histogram.x, low, high, 12);
+        x.ticks.retain(|(place, _)| place.fract() == 0.0);
+        x.ticks
+            .iter_mut()
+            .for_each(|(place, text)| *text = (histogram.tick)(*place));
         let y = Axis::linear(histogram.y, 0.0, highest * 1.06, 5);
-        let panel = Panel { left: 170, top: top + 6, right: WIDTH - 50, bottom: HEIGHT - 140, x, y };
+        let panel = Panel {
+            left: 170,
+            top: top + 6,
+            right: WIDTH - 50,
+            bottom: HEIGHT - 140,
+            x,
+            y,
+        };
         panel.draw_axes(canvas)?;
         let width = f64::from(panel.right - panel.left) * step / (high - low);
         let bar = (width * 0.86 / series.len() as f64).max(1.0);
         for (index, ((name, points), total)) in series.iter().zip(&totals).enumerate() {
             for point in points {
-                let (centre, top) = panel.at(point.x, point.y / total);
+                let (centre, top) = panel.at((histogram.place)(point.x), point.y / total);
                 let left = f64::from(centre) - width * 0.43 + bar * index as f64;
-                let (left, right) = (left.round() as i32, ((left + bar).round() as i32).max(left.round() as i32 + 1));
+                let (left, right) = (
+                    left.round() as i32,
+                    ((left + bar).round() as i32).max(left.round() as i32 + 1),
+                );
                 if point.y > 0.0 {
-                    canvas.bar((left, top.min(panel.bottom - 1)), (right, panel.bottom), series_colour(index))?;
-                    let share = format!("{name}: {} %, {}", number(100.0 * point.y / total), number(point.y));
+                    let (from, to) = ((left, top.min(panel.bottom - 1)), (right, panel.bottom));
+                    match bar_mark(index) {
+                        Mark::Hollow if bar > 8.0 => {
+                            canvas.frame(from, to, series_colour(index), 4)?
+                        }
+                        _ => canvas.bar(from, to, series_colour(index))?,
+                    }
+                    let share = format!(
+                        "{name}: {} %, {}",
+                        number(100.0 * point.y / total),
+                        number(point.y)
+                    );
                     let lines = vec![(histogram.describe)(point.x), share];
-                    spots.push(Spot { x: (left + right) / 2, y: top, radius: 12, lines, pitch: None });
+                    spots.push(Spot {
+                        x: (left + right) / 2,
+                        y: top,
+                        radius: 12,
+                        lines,
+                        pitch: None,
+                    });
                 }
             }
         }
@@ -113,7 +201,10 @@ fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawi
         .iter()
         .filter_map(|(name, points)| {
             let most = points.iter().max_by(|a, b| a.y.total_cmp(&b.y))?;
-            Some(format!("in {name} most often {}", (histogram.describe)(most.x)))
+            Some(format!(
+                "in {name} most often {}",
+                (histogram.describe)(most.x)
+            ))
         })
         .collect();
     Ok(Some(Drawing {
@@ -126,6 +217,15 @@ fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawi
         more_csv: Vec::new(),
         spots,
     }))
+}
+
+/// Every second series has hollow bars, so that two are told apart without colour.
+fn bar_mark(index: usize) -> Mark {
+    if index.is_multiple_of(2) {
+        Mark::Square
+    } else {
+        Mark::Hollow
+    }
 }
 
 /// A figure with two logarithmic axes that a run may have recorded.
@@ -145,7 +245,9 @@ pub struct LogLog {
 /// Draws curves on logarithmic axes, if the run recorded any point above 0.
 pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
     let mut series = series_of(run, figure.figure);
-    series.iter_mut().for_each(|(_, points)| points.retain(|point| point.x >= 1.0 && point.y >= 1.0));
+    series
+        .iter_mut()
+        .for_each(|(_, points)| points.retain(|point| point.x >= 1.0 && point.y >= 1.0));
     series.retain(|(_, points)| !points.is_empty());
     if series.is_empty() {
         return Ok(Vec::new());
@@ -156,15 +258,28 @@ pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
     let title = format!("{} — {}", figure.title, run.corpus_name());
     let mut spots = Vec::new();
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
-        let entries: Vec<_> =
-            series.iter().enumerate().map(|(i, (name, _))| (series_mark(i), series_colour(i), (*name).to_owned())).collect();
+        let entries: Vec<_> = series
+            .iter()
+            .enumerate()
+            .map(|(i, (name, _))| (series_mark(i), series_colour(i), (*name).to_owned()))
+            .collect();
         let top = canvas.legend(20, 88, &entries)?;
-        let x = Axis::logarithmic(figure.x, 1.0, largest_x * 1.1);
-        let y = Axis::logarithmic(figure.y, 1.0, largest_y * 1.2);
-        let panel = Panel { left: 150, top: top + 6, right: WIDTH - 50, bottom: HEIGHT - 140, x, y };
+        let x = Axis::logarithmic(figure.x, 0.85, largest_x * 1.1);
+        let y = Axis::logarithmic(figure.y, 0.85, largest_y * 1.2);
+        let panel = Panel {
+            left: 150,
+            top: top + 6,
+            right: WIDTH - 50,
+            bottom: HEIGHT - 140,
+            x,
+            y,
+        };
         panel.draw_axes(canvas)?;
         for (index, (name, points)) in series.iter().enumerate() {
-            let places: Vec<(i32, i32)> = points.iter().map(|point| panel.at(point.x.log10(), point.y.log10())).collect();
+            let places: Vec<(i32, i32)> = points
+                .iter()
+                .map(|point| panel.at(point.x.log10(), point.y.log10()))
+                .collect();
             if places.len() > 1 {
                 canvas.line(places.clone(), series_colour(index), 5)?;
             }
@@ -173,8 +288,20 @@ pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
                 if place.0 - last >= 70 {
                     last = place.0;
                     canvas.mark(series_mark(index), *place, 8, series_colour(index))?;
-                    let lines = vec![format!("{name}: {} {}, {} {}", grouped(point.x as i64), figure.x, grouped(point.y as i64), figure.y)];
-                    spots.push(Spot { x: place.0, y: place.1, radius: 16, lines, pitch: None });
+                    let lines = vec![format!(
+                        "{name}: {} {}, {} {}",
+                        grouped(point.x as i64),
+                        figure.x,
+                        grouped(point.y as i64),
+                        figure.y
+                    )];
+                    spots.push(Spot {
+                        x: place.0,
+                        y: place.1,
+                        radius: 16,
+                        lines,
+                        pitch: None,
+                    });
                 }
             }
         }
@@ -184,7 +311,13 @@ pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
         .iter()
         .filter_map(|(name, points)| {
             let (first, last) = (points.first()?, points.last()?);
-            Some(format!("{name} from {} at {} to {} at {}", number(first.y), number(first.x), number(last.y), number(last.x)))
+            Some(format!(
+                "{name} from {} at {} to {} at {}",
+                number(first.y),
+                number(first.x),
+                number(last.y),
+                number(last.x)
+            ))
         })
         .collect();
     Ok(vec![Drawing {

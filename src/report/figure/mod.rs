@@ -39,13 +39,34 @@ pub struct Figure {
 
 /// Every figure, in page order.
 pub const FIGURES: &[Figure] = &[
-    Figure { section: Section::Learning, draw: learning_curve::draw },
-    Figure { section: Section::Embeddings, draw: tsne_map::draw },
-    Figure { section: Section::Samples, draw: piano_roll::draw },
-    Figure { section: Section::Corpus, draw: rank_frequency::draw },
-    Figure { section: Section::Corpus, draw: vocabulary_growth::draw },
-    Figure { section: Section::Corpus, draw: histogram::draw },
-    Figure { section: Section::Speed, draw: speed::draw },
+    Figure {
+        section: Section::Learning,
+        draw: learning_curve::draw,
+    },
+    Figure {
+        section: Section::Embeddings,
+        draw: tsne_map::draw,
+    },
+    Figure {
+        section: Section::Samples,
+        draw: piano_roll::draw,
+    },
+    Figure {
+        section: Section::Corpus,
+        draw: rank_frequency::draw,
+    },
+    Figure {
+        section: Section::Corpus,
+        draw: vocabulary_growth::draw,
+    },
+    Figure {
+        section: Section::Corpus,
+        draw: histogram::draw,
+    },
+    Figure {
+        section: Section::Speed,
+        draw: speed::draw,
+    },
 ];
 
 /// A drawn figure, and what stands beside it.

@@ -22,15 +22,30 @@ const BOTTOM: i32 = HEIGHT - 136;
 /// One piano roll a sample; all share the pitch range and the time scale, so that they compare.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let notes = || run.samples.iter().flat_map(|sample| &sample.notes);
-    let low = notes().map(|note| note.pitch()).min().unwrap_or(48).saturating_sub(2);
-    let high = notes().map(|note| note.pitch()).max().unwrap_or(72).saturating_add(2).min(127);
-    run.samples.iter().map(|sample| draw_sample(run, sample, (low, high), seconds_drawn(run))).collect()
+    let low = notes()
+        .map(|note| note.pitch())
+        .min()
+        .unwrap_or(48)
+        .saturating_sub(2);
+    let high = notes()
+        .map(|note| note.pitch())
+        .max()
+        .unwrap_or(72)
+        .saturating_add(2)
+        .min(127);
+    run.samples
+        .iter()
+        .map(|sample| draw_sample(run, sample, (low, high), seconds_drawn(run)))
+        .collect()
 }
 
 /// How many seconds every piano roll of the run shows.
 fn seconds_drawn(run: &RunRecord) -> f64 {
     let notes = run.samples.iter().flat_map(|sample| &sample.notes);
-    notes.map(|note| note.onset() + note.duration()).fold(1.0, f64::max).min(LONGEST)
+    notes
+        .map(|note| note.onset() + note.duration())
+        .fold(1.0, f64::max)
+        .min(LONGEST)
 }
 
 /// Where time runs in the run's piano rolls, for a player: left, right, top, bottom and the seconds between left and right.
@@ -38,18 +53,58 @@ pub fn panel_of(run: &RunRecord) -> String {
     format!("{LEFT} {RIGHT} {TOP} {BOTTOM} {}", seconds_drawn(run))
 }
 
-fn draw_sample(run: &RunRecord, sample: &Sample, (low, high): (u8, u8), end: f64) -> Result<Drawing> {
+fn draw_sample(
+    run: &RunRecord,
+    sample: &Sample,
+    (low, high): (u8, u8),
+    end: f64,
+) -> Result<Drawing> {
+    let synthetic = run
+        .stored
+        .record
+        .corpus
+        .as_ref()
+        .is_some_and(|corpus| corpus.synthetic);
     let (origin, colour) = match sample.origin {
         Origin::Generated => ("Generated", series_colour(0)),
+        Origin::Real if synthetic => ("Excerpt of the synthetic corpus", series_colour(1)),
         Origin::Real => ("Real excerpt", series_colour(1)),
     };
-    let drawn: Vec<_> = sample.notes.iter().filter(|note| note.onset() < end).collect();
+    let seed = sample
+        .seed
+        .map(|seed| format!(", seed {seed}"))
+        .unwrap_or_default();
+    let temperature = sample
+        .temperature
+        .map(|it| format!(", temperature {it}"))
+        .unwrap_or_default();
+    let title = format!("{origin}{seed}{temperature}: {}", sample.description);
+    let drawn: Vec<_> = sample
+        .notes
+        .iter()
+        .filter(|note| note.onset() < end)
+        .collect();
     let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &format!("{origin}: {}", sample.description), &run.provenance_line(), |canvas| {
+    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let x = Axis::linear("seconds", 0.0, end, 10);
-        let octaves = (low..=high).filter(|pitch| pitch % 12 == 0).map(|pitch| (f64::from(pitch), note_name(pitch))).collect();
-        let y = Axis { name: "pitch".to_owned(), low: f64::from(low) - 0.5, high: f64::from(high) + 0.5, ticks: octaves };
-        let panel = Panel { left: LEFT, top: TOP, right: RIGHT, bottom: BOTTOM, x, y };
+        let octaves = (low..=high)
+            .filter(|pitch| pitch % 12 == 0)
+            .map(|pitch| (f64::from(pitch), note_name(pitch)))
+            .collect();
+        let y = Axis {
+            name: "pitch".to_owned(),
+            low: f64::from(low) - 0.5,
+            high: f64::from(high) + 0.5,
+            ticks: octaves,
+        };
+        let panel = Panel {
+            left: LEFT,
+            top: TOP,
+            right: RIGHT,
+            bottom: BOTTOM,
+            x,
+            y,
+        };
         panel.draw_axes(canvas)?;
         for note in &drawn {
             let pitch = f64::from(note.pitch());
@@ -57,29 +112,64 @@ fn draw_sample(run: &RunRecord, sample: &Sample, (low, high): (u8, u8), end: f64
             let (left, top) = panel.at(note.onset(), pitch + 0.42);
             let (right, bottom) = panel.at(until, pitch - 0.42);
             // A gap of one unit keeps repeated notes apart.
-            canvas.bar((left, top), ((right - 1).max(left + 2), bottom.max(top + 2)), colour)?;
+            canvas.bar(
+                (left, top),
+                ((right - 1).max(left + 2), bottom.max(top + 2)),
+                colour,
+            )?;
         }
         spots.extend(drawn.iter().take(MOST_SPOTS).map(|note| {
-                let (x, y) = panel.at(note.onset() + note.duration() / 2.0, f64::from(note.pitch()));
-                let lines = vec![format!("{} at {} s for {} s", note_name(note.pitch()), number(note.onset()), number(note.duration()))];
-                Spot { x, y, radius: 10, lines, pitch: Some(note.pitch()) }
-            }));
+            let (x, y) = panel.at(
+                note.onset() + note.duration() / 2.0,
+                f64::from(note.pitch()),
+            );
+            let lines = vec![format!(
+                "{} at {} s for {} s",
+                note_name(note.pitch()),
+                number(note.onset()),
+                number(note.duration())
+            )];
+            Spot {
+                x,
+                y,
+                radius: 10,
+                lines,
+                pitch: Some(note.pitch()),
+            }
+        }));
         Ok(())
     })?;
     let csv = csv_text(
         &["onset_seconds", "duration_seconds", "pitch"],
-        drawn.iter().map(|note| [note.onset().to_string(), note.duration().to_string(), note.pitch().to_string()]),
+        drawn.iter().map(|note| {
+            [
+                note.onset().to_string(),
+                note.duration().to_string(),
+                note.pitch().to_string(),
+            ]
+        }),
     )?;
-    let stem = sample.file.rsplit_once('.').map_or(sample.file.as_str(), |(stem, _)| stem);
-    let shown = if drawn.len() < sample.notes.len() { format!(", the first {} s of it drawn", number(end)) } else { String::new() };
+    let stem = sample
+        .file
+        .rsplit_once('.')
+        .map_or(sample.file.as_str(), |(stem, _)| stem);
+    let shown = if drawn.len() < sample.notes.len() {
+        format!(", the first {} s of it drawn", number(end))
+    } else {
+        String::new()
+    };
     Ok(Drawing {
         name: format!("piano-roll-{stem}"),
-        caption: format!("{origin}: {}; {} notes{shown}.", sample.description, sample.notes.len()),
+        caption: format!("{title}; {} notes{shown}.", sample.notes.len()),
         alt: format!(
             "Piano roll of {} notes{}.",
             drawn.len(),
-            match (drawn.iter().map(|note| note.pitch()).min(), drawn.iter().map(|note| note.pitch()).max()) {
-                (Some(lowest), Some(highest)) => format!(" from {} to {}", note_name(lowest), note_name(highest)),
+            match (
+                drawn.iter().map(|note| note.pitch()).min(),
+                drawn.iter().map(|note| note.pitch()).max()
+            ) {
+                (Some(lowest), Some(highest)) =>
+                    format!(" from {} to {}", note_name(lowest), note_name(highest)),
                 _ => String::new(),
             }
         ),

@@ -8,12 +8,18 @@ use resvg::usvg::{Options, Tree, fontdb};
 
 /// The SVG drawn at one pixel a unit, as the bytes of a PNG file.
 pub fn render(svg: &str) -> Result<Vec<u8>> {
-    let options = Options { fontdb: fonts(), ..Options::default() };
+    let options = Options {
+        fontdb: fonts(),
+        ..Options::default()
+    };
     let tree = Tree::from_str(svg, &options).context("failed to read a figure's SVG")?;
     let size = tree.size().to_int_size();
-    let mut pixels = Pixmap::new(size.width(), size.height()).context("failed to draw a figure: it has no size")?;
+    let mut pixels = Pixmap::new(size.width(), size.height())
+        .context("failed to draw a figure: it has no size")?;
     resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
-    pixels.encode_png().context("failed to write a figure as PNG")
+    pixels
+        .encode_png()
+        .context("failed to write a figure as PNG")
 }
 
 /// DejaVu Sans alone, under the family name that the figures use.

@@ -79,8 +79,10 @@ pub enum Mark {
     Triangle,
     /// A filled square.
     Square,
-    /// No shape: a line.
-    Line,
+    /// The outline of a square.
+    Hollow,
+    /// A dashed line, its dashes so long.
+    Dashes(i32),
 }
 
 /// The shape that the `index`-th series takes.
@@ -119,11 +121,17 @@ pub struct Canvas<'a> {
 }
 
 /// Draws a figure of the given height with its title and footer line, and returns the SVG.
-pub fn figure(height: i32, title: &str, footer: &str, draw: impl FnOnce(&Canvas) -> Result<()>) -> Result<String> {
+pub fn figure(
+    height: i32,
+    title: &str,
+    footer: &str,
+    draw: impl FnOnce(&Canvas) -> Result<()>,
+) -> Result<String> {
     register_fonts();
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
+        let root =
+            SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
         root.fill(&PAPER).context("failed to start a figure")?;
         let canvas = Canvas { root };
         let size = fitting(title, TITLE, WIDTH - 40);
@@ -134,13 +142,21 @@ pub fn figure(height: i32, title: &str, footer: &str, draw: impl FnOnce(&Canvas)
         canvas.root.present().context("failed to finish a figure")?;
     }
     // plotters closes each text with a line break, which would count as a space when text is anchored at its end.
-    Ok(svg.replace("\n</text>", "</text>").replace("<text ", "<text xml:space=\"preserve\" ").replace(">\n", ">").replace("><", ">\n<"))
+    Ok(svg
+        .replace("\n</text>", "</text>")
+        .replace("<text ", "<text xml:space=\"preserve\" ")
+        .replace(">\n", ">")
+        .replace("><", ">\n<"))
 }
 
 /// The largest size up to `size` at which `text` is at most `width` wide.
 fn fitting(text: &str, size: f64, width: i32) -> f64 {
     let wide = text_width(text, size);
-    if wide <= width { size } else { size * f64::from(width) / f64::from(wide) * 0.99 }
+    if wide <= width {
+        size
+    } else {
+        size * f64::from(width) / f64::from(wide) * 0.99
+    }
 }
 
 /// How wide `text` is drawn, in half pixels, a little overestimated.
@@ -152,13 +168,26 @@ pub fn text_width(text: &str, size: f64) -> i32 {
 
 impl<'a> Canvas<'a> {
     /// One line of text.
-    pub fn text(&self, place: (i32, i32), anchor: Anchor, size: f64, colour: RGBColor, text: &str) -> Result<()> {
+    pub fn text(
+        &self,
+        place: (i32, i32),
+        anchor: Anchor,
+        size: f64,
+        colour: RGBColor,
+        text: &str,
+    ) -> Result<()> {
         let style = style(anchor, size, colour);
         self.draw(&Text::new(text.to_owned(), place, style))
     }
 
     /// One line of text that reads upwards, its middle at `place`.
-    pub fn upward_text(&self, place: (i32, i32), size: f64, colour: RGBColor, text: &str) -> Result<()> {
+    pub fn upward_text(
+        &self,
+        place: (i32, i32),
+        size: f64,
+        colour: RGBColor,
+        text: &str,
+    ) -> Result<()> {
         let style = style(Anchor::Centre, size, colour).transform(FontTransform::Rotate270);
         self.draw(&Text::new(text.to_owned(), place, style))
     }
@@ -168,18 +197,25 @@ impl<'a> Canvas<'a> {
         self.draw(&PathElement::new(points, colour.stroke_width(width)))
     }
 
-    /// A dashed line between two points.
-    pub fn dashed(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor, width: u32) -> Result<()> {
+    /// A dashed line between two points; `dash` is the length of a dash, with gaps of 10.
+    pub fn dashed(
+        &self,
+        from: (i32, i32),
+        to: (i32, i32),
+        dash: i32,
+        colour: RGBColor,
+    ) -> Result<()> {
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
         let length = dx.hypot(dy);
         let at = |along: f64| {
             let share = (along / length).min(1.0);
-            (from.0 + (dx * share).round() as i32, from.1 + (dy * share).round() as i32)
+            let (x, y) = ((dx * share).round() as i32, (dy * share).round() as i32);
+            (from.0 + x, from.1 + y)
         };
         let mut along = 0.0;
         while along < length {
-            self.line(vec![at(along), at(along + 12.0)], colour, width)?;
-            along += 22.0;
+            self.line(vec![at(along), at(along + f64::from(dash))], colour, 3)?;
+            along += f64::from(dash + 10);
         }
         Ok(())
     }
@@ -189,9 +225,26 @@ impl<'a> Canvas<'a> {
         self.draw(&Rectangle::new([from, to], colour.filled()))
     }
 
-    /// The outline of a rectangle.
-    pub fn outline(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor, width: u32) -> Result<()> {
-        self.draw(&Rectangle::new([from, to], colour.stroke_width(width)))
+    /// The outline of a rectangle, `width` wide inwards.
+    pub fn frame(
+        &self,
+        from: (i32, i32),
+        to: (i32, i32),
+        colour: RGBColor,
+        width: i32,
+    ) -> Result<()> {
+        let ((left, top), (right, bottom)) = (from, to);
+        let sides = [
+            (left, top, right, top + width),
+            (left, bottom - width, right, bottom),
+            (left, top, left + width, bottom),
+            (right - width, top, right, bottom),
+        ];
+        sides
+            .into_iter()
+            .try_for_each(|(left, top, right, bottom)| {
+                self.bar((left, top), (right, bottom), colour)
+            })
     }
 
     /// A mark at `place`, `radius` large, with a thin outline that keeps light colours visible on paper and dark ones on black.
@@ -218,10 +271,24 @@ impl<'a> Canvas<'a> {
                 Ok(())
             }
             Mark::Square => {
-                self.bar((x - radius - 1, y - radius - 1), (x + radius + 1, y + radius + 1), INK)?;
-                self.bar((x - radius + 1, y - radius + 1), (x + radius - 1, y + radius - 1), colour)
+                self.bar(
+                    (x - radius - 1, y - radius - 1),
+                    (x + radius + 1, y + radius + 1),
+                    INK,
+                )?;
+                self.bar(
+                    (x - radius + 1, y - radius + 1),
+                    (x + radius - 1, y + radius - 1),
+                    colour,
+                )
             }
-            Mark::Line => self.line(vec![(x - 2 * radius, y), (x + 2 * radius, y)], colour, 5),
+            Mark::Hollow => self.frame(
+                (x - radius, y - radius),
+                (x + radius, y + radius),
+                colour,
+                5,
+            ),
+            Mark::Dashes(dash) => self.dashed((x - 45, y), (x + 45, y), dash, colour),
         }
     }
 
@@ -229,12 +296,17 @@ impl<'a> Canvas<'a> {
     pub fn legend(&self, left: i32, top: i32, entries: &[(Mark, RGBColor, String)]) -> Result<i32> {
         let (mut x, mut y) = (left, top);
         for (mark, colour, name) in entries {
-            let width = 52 + text_width(name, LABEL) + 34;
+            let symbol = if matches!(mark, Mark::Dashes(_)) {
+                110
+            } else {
+                52
+            };
+            let width = symbol + text_width(name, LABEL) + 34;
             if x > left && x + width > WIDTH - 20 {
                 (x, y) = (left, y + 42);
             }
-            self.mark(*mark, (x + 22, y), 10, *colour)?;
-            self.text((x + 52, y), Anchor::Left, LABEL, INK, name)?;
+            self.mark(*mark, (x + (symbol - 8) / 2, y), 10, *colour)?;
+            self.text((x + symbol, y), Anchor::Left, LABEL, INK, name)?;
             x += width;
         }
         Ok(y + 42)
@@ -245,7 +317,9 @@ impl<'a> Canvas<'a> {
         &'e E: PointCollection<'e, (i32, i32)>,
         E: Drawable<SVGBackend<'a>>,
     {
-        self.root.draw(element).context("failed to draw in a figure")
+        self.root
+            .draw(element)
+            .context("failed to draw in a figure")
     }
 }
 
@@ -256,7 +330,11 @@ fn style(anchor: Anchor, size: f64, colour: RGBColor) -> TextStyle<'static> {
         Anchor::Right => HPos::Right,
     };
     let colour = colour.to_backend_color();
-    TextStyle { font: (FontFamily::SansSerif, size).into_font(), color: colour, pos: Pos::new(horizontal, VPos::Center) }
+    TextStyle {
+        font: (FontFamily::SansSerif, size).into_font(),
+        color: colour,
+        pos: Pos::new(horizontal, VPos::Center),
+    }
 }
 
 /// One axis of a panel: the range it shows, its name and its labelled places.
@@ -275,26 +353,49 @@ pub struct Axis {
 impl Axis {
     /// An even axis over `low..high` with about `count` numbers.
     pub fn linear(name: &str, low: f64, high: f64, count: usize) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        let (low, high) = if high > low {
+            (low, high)
+        } else {
+            (low - 0.5, low + 0.5)
+        };
         let step = nice_step((high - low) / count.max(1) as f64);
         let first = (low / step).ceil() as i64;
         let last = (high / step + 1e-9).floor() as i64;
-        let ticks = (first..=last).map(|index| index as f64 * step).map(|value| (value, axis_number(value))).collect();
-        Self { name: name.to_owned(), low, high, ticks }
+        let ticks = (first..=last)
+            .map(|index| index as f64 * step)
+            .map(|value| (value, axis_number(value)))
+            .collect();
+        Self {
+            name: name.to_owned(),
+            low,
+            high,
+            ticks,
+        }
     }
 
     /// An axis of powers of ten over `low..high`, both above 0; places on it are decimal logarithms.
     pub fn logarithmic(name: &str, low: f64, high: f64) -> Self {
         let (from, to) = (low.log10(), high.log10().max(low.log10() + 0.3));
-        let ticks = (from.ceil() as i32..=to.floor() as i32).map(|power| (f64::from(power), axis_number(10f64.powi(power)))).collect();
-        Self { name: name.to_owned(), low: from, high: to, ticks }
+        let ticks = (from.ceil() as i32..=to.floor() as i32)
+            .map(|power| (f64::from(power), axis_number(10f64.powi(power))))
+            .collect();
+        Self {
+            name: name.to_owned(),
+            low: from,
+            high: to,
+            ticks,
+        }
     }
 }
 
 /// The smallest of 1, 2, 5 times a power of ten that is not below `step`.
 fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= step * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|nice| *nice >= step * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 /// A rectangle of the canvas with two axes.
@@ -319,8 +420,12 @@ impl Panel {
     pub fn at(&self, x: f64, y: f64) -> (i32, i32) {
         let across = (x - self.x.low) / (self.x.high - self.x.low);
         let up = (y - self.y.low) / (self.y.high - self.y.low);
-        let place = |from: i32, to: i32, share: f64| from + (share * f64::from(to - from)).round() as i32;
-        (place(self.left, self.right, across), place(self.bottom, self.top, up))
+        let place =
+            |from: i32, to: i32, share: f64| from + (share * f64::from(to - from)).round() as i32;
+        (
+            place(self.left, self.right, across),
+            place(self.bottom, self.top, up),
+        )
     }
 
     /// Draws grid, axes, numbers and names.
@@ -335,12 +440,37 @@ impl Panel {
             canvas.line(vec![(self.left, y), (self.right, y)], GRID, 2)?;
             canvas.text((self.left - 12, y), Anchor::Right, TICK, MUTED, label)?;
         }
-        canvas.line(vec![(self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)], MUTED, 2)?;
+        canvas.line(
+            vec![
+                (self.left, self.top),
+                (self.left, self.bottom),
+                (self.right, self.bottom),
+            ],
+            MUTED,
+            2,
+        )?;
         let middle = ((self.left + self.right) / 2, (self.top + self.bottom) / 2);
         let below = if self.x.ticks.is_empty() { 26 } else { 62 };
-        canvas.text((middle.0, self.bottom + below), Anchor::Centre, LABEL, INK, &self.x.name)?;
-        let widest = self.y.ticks.iter().map(|(_, label)| text_width(label, TICK)).max().unwrap_or(0);
-        canvas.upward_text((self.left - 34 - widest, middle.1), LABEL, INK, &self.y.name)
+        canvas.text(
+            (middle.0, self.bottom + below),
+            Anchor::Centre,
+            LABEL,
+            INK,
+            &self.x.name,
+        )?;
+        let widest = self
+            .y
+            .ticks
+            .iter()
+            .map(|(_, label)| text_width(label, TICK))
+            .max()
+            .unwrap_or(0);
+        canvas.upward_text(
+            (self.left - 34 - widest, middle.1),
+            LABEL,
+            INK,
+            &self.y.name,
+        )
     }
 }
 
@@ -350,23 +480,49 @@ mod tests {
 
     #[test]
     fn ticks_fall_on_round_numbers() {
-        let labels = |axis: Axis| axis.ticks.into_iter().map(|tick| tick.1).collect::<Vec<_>>();
-        assert_eq!(labels(Axis::linear("", 0.0, 50.0, 5)), ["0", "10", "20", "30", "40", "50"]);
+        let labels = |axis: Axis| {
+            axis.ticks
+                .into_iter()
+                .map(|tick| tick.1)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            labels(Axis::linear("", 0.0, 50.0, 5)),
+            ["0", "10", "20", "30", "40", "50"]
+        );
         assert_eq!(labels(Axis::linear("", 6.93, 8.2, 5)), ["7", "7.5", "8"]);
-        assert_eq!(labels(Axis::logarithmic("", 1.0, 40_000.0)), ["1", "10", "100", "1000", "10k"]);
+        assert_eq!(
+            labels(Axis::logarithmic("", 1.0, 40_000.0)),
+            ["1", "10", "100", "1000", "10k"]
+        );
         assert_eq!(labels(Axis::linear("", 3.0, 3.0, 2)), ["2.5", "3", "3.5"]);
     }
 
     #[test]
     fn a_panel_maps_its_corners() {
-        let panel = Panel { left: 100, top: 50, right: 300, bottom: 250, x: Axis::linear("", 0.0, 10.0, 2), y: Axis::linear("", 0.0, 1.0, 2) };
+        let panel = Panel {
+            left: 100,
+            top: 50,
+            right: 300,
+            bottom: 250,
+            x: Axis::linear("", 0.0, 10.0, 2),
+            y: Axis::linear("", 0.0, 1.0, 2),
+        };
         assert_eq!(panel.at(0.0, 0.0), (100, 250));
         assert_eq!(panel.at(10.0, 1.0), (300, 50));
     }
 
     #[test]
     fn a_figure_is_the_same_bytes_each_time_and_its_title_fits() {
-        let draw = || figure(300, &"A title that is far too long for one line ".repeat(4), "footer", |_| Ok(())).unwrap();
+        let draw = || {
+            figure(
+                300,
+                &"A title that is far too long for one line ".repeat(4),
+                "footer",
+                |_| Ok(()),
+            )
+            .unwrap()
+        };
         assert_eq!(draw(), draw());
         assert!(draw().contains("A title"));
         assert!(text_width("footer", SMALL) > 40);

@@ -6,7 +6,10 @@ use anyhow::Result;
 
 use super::super::record::RunRecord;
 use super::super::text::{grouped, note_name};
-use super::style::{self, Anchor, Axis, Canvas, INK, LABEL, MUTED, Mark, Panel, SMALL, TICK, WIDTH, scale_colour, text_width};
+use super::style::{
+    self, Anchor, Axis, Canvas, INK, LABEL, MUTED, Mark, Panel, SMALL, TICK, WIDTH, scale_colour,
+    text_width,
+};
 use super::{Drawing, Spot, csv_text};
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
 use crate::metric::embedding::Distances;
@@ -20,10 +23,21 @@ const MOST_LABELS: usize = 60;
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     for (map, rows) in &run.notes {
-        let Some(seed) = run.points.iter().find(|point| point.map == *map).map(|point| point.seed) else { continue };
-        let points = run.points.iter().filter(|point| point.map == *map && point.seed == seed);
-        let placed: Vec<(&NoteRow, &MapPoint)> =
-            points.filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point))).collect();
+        let Some(seed) = run
+            .points
+            .iter()
+            .find(|point| point.map == *map)
+            .map(|point| point.seed)
+        else {
+            continue;
+        };
+        let points = run
+            .points
+            .iter()
+            .filter(|point| point.map == *map && point.seed == seed);
+        let placed: Vec<(&NoteRow, &MapPoint)> = points
+            .filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point)))
+            .collect();
         if placed.len() > 1 {
             drawings.push(draw_map(run, map, rows, seed, &placed)?);
         }
@@ -40,7 +54,13 @@ fn mark_of(row: &NoteRow) -> Mark {
     }
 }
 
-fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(&NoteRow, &MapPoint)]) -> Result<Drawing> {
+fn draw_map(
+    run: &RunRecord,
+    map: &str,
+    rows: &[NoteRow],
+    seed: u64,
+    placed: &[(&NoteRow, &MapPoint)],
+) -> Result<Drawing> {
     let lowest = placed.iter().map(|(row, _)| row.pitch).min().unwrap_or(0);
     let highest = placed.iter().map(|(row, _)| row.pitch).max().unwrap_or(127);
     let span = f64::from(highest.saturating_sub(lowest).max(1));
@@ -51,35 +71,61 @@ fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(
     let mut spots = Vec::new();
     let title = format!("t-SNE of {what} — {}", run.title());
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
-        let entries: Vec<_> = legend_entries(placed, has_kinds).into_iter().map(|(mark, name)| (mark, colour(lowest + (span / 2.0) as u8), name)).collect();
+        let entries: Vec<_> = legend_entries(placed, has_kinds)
+            .into_iter()
+            .map(|(mark, name)| (mark, colour(lowest + (span / 2.0) as u8), name))
+            .collect();
         let top = canvas.legend(20, 88, &entries)? + 4;
         let panel = equal_panel(placed, top);
-        canvas.outline((panel.left, panel.top), (panel.right, panel.bottom), MUTED, 2)?;
+        canvas.frame(
+            (panel.left, panel.top),
+            (panel.right, panel.bottom),
+            MUTED,
+            2,
+        )?;
         colour_bar(canvas, lowest, highest, &panel)?;
-        let places: Vec<(i32, i32)> = placed.iter().map(|(_, point)| panel.at(point.x, point.y)).collect();
+        let places: Vec<(i32, i32)> = placed
+            .iter()
+            .map(|(_, point)| panel.at(point.x, point.y))
+            .collect();
         for ((row, _), place) in placed.iter().zip(&places) {
             canvas.mark(mark_of(row), *place, RADIUS, colour(row.pitch))?;
         }
         label_points(canvas, &panel, placed, &places)?;
         let note = match (statistic("map.tsne.kl"), statistic("settings.perplexity")) {
-            (Some(kl), Some(perplexity)) => format!("Equal scales; distances between far groups mean little. KL {kl:.3} nats, perplexity {perplexity:.0}, seed {seed}"),
+            (Some(kl), Some(perplexity)) => format!(
+                "Equal scales; distances between far groups mean little. KL {kl:.3} nats, perplexity {perplexity:.0}, seed {seed}"
+            ),
             _ => format!("Equal scales; distances between far groups mean little. Seed {seed}"),
         };
         canvas.text((20, HEIGHT - 58), Anchor::Left, SMALL, MUTED, &note)?;
         spots = spots_of(rows, placed, &places);
         Ok(())
     })?;
-    let kinds: Vec<String> = legend_entries(placed, has_kinds).into_iter().map(|(_, name)| name).collect();
+    let kinds: Vec<String> = legend_entries(placed, has_kinds)
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     let found = |labels: &str| {
         let purity = statistic(&format!("{labels}.tsne.purity"))?;
         let p = statistic(&format!("{labels}.tsne.purity_p"))?;
-        Some(format!("{:.0} % of nearest neighbours agree (p {p:.4})", 100.0 * purity))
+        Some(format!(
+            "{:.0} % of nearest neighbours agree (p {p:.4})",
+            100.0 * purity
+        ))
     };
     let mut findings = Vec::new();
-    for (labels, name) in [("kind_mid_range", "ON or OFF, mid-range notes"), ("register", "register")] {
+    for (labels, name) in [
+        ("kind_mid_range", "ON or OFF, mid-range notes"),
+        ("register", "register"),
+    ] {
         findings.extend(found(labels).map(|text| format!("{name}: {text}")));
     }
-    let findings = if findings.is_empty() { String::new() } else { format!(" In this map, {}.", findings.join("; ")) };
+    let findings = if findings.is_empty() {
+        String::new()
+    } else {
+        format!(" In this map, {}.", findings.join("; "))
+    };
     Ok(Drawing {
         name: format!("tsne-{map}"),
         caption: format!(
@@ -88,7 +134,11 @@ fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(
             note_name(highest),
             kinds.join(", ")
         ),
-        alt: format!("Map of {} points: {}, coloured by pitch.{findings}", placed.len(), kinds.join(", ")),
+        alt: format!(
+            "Map of {} points: {}, coloured by pitch.{findings}",
+            placed.len(),
+            kinds.join(", ")
+        ),
         svg,
         height: HEIGHT,
         csv: map_csv(placed)?,
@@ -102,19 +152,33 @@ fn draw_map(run: &RunRecord, map: &str, rows: &[NoteRow], seed: u64, placed: &[(
 
 fn describe(map: &str, has_kinds: bool) -> String {
     match (map, has_kinds) {
-        ("most-frequent", true) => "single-note message embeddings, the most frequent token of each note".to_owned(),
-        ("mean", true) => "single-note message embeddings, the mean over each note's tokens".to_owned(),
+        ("most-frequent", true) => {
+            "single-note message embeddings, the most frequent token of each note".to_owned()
+        }
+        ("mean", true) => {
+            "single-note message embeddings, the mean over each note's tokens".to_owned()
+        }
+        ("one-note-chords", _) => "embeddings of one-note chords".to_owned(),
         ("keys", _) => "note embeddings, one a key".to_owned(),
         _ => format!("embeddings of {}", map.replace('-', " ")),
     }
 }
 
 fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mark, String)> {
-    let count = |wanted: &dyn Fn(&NoteRow) -> bool| placed.iter().filter(|(row, _)| wanted(row)).count();
+    let count =
+        |wanted: &dyn Fn(&NoteRow) -> bool| placed.iter().filter(|(row, _)| wanted(row)).count();
     let entries = if has_kinds {
         vec![
-            (Mark::Circle, count(&|row| row.kind == TokenKind::On), "ON (circle)"),
-            (Mark::Cross, count(&|row| row.kind == TokenKind::Off), "OFF (cross)"),
+            (
+                Mark::Circle,
+                count(&|row| row.kind == TokenKind::On),
+                "ON (circle)",
+            ),
+            (
+                Mark::Cross,
+                count(&|row| row.kind == TokenKind::Off),
+                "OFF (cross)",
+            ),
         ]
     } else {
         let register = |register| count(&|row| Register::of(row.pitch) == register);
@@ -124,7 +188,11 @@ fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mar
             (Mark::Square, register(Register::High), "high (square)"),
         ]
     };
-    entries.into_iter().filter(|(_, count, _)| *count > 0).map(|(mark, count, name)| (mark, format!("{name}: {count}"))).collect()
+    entries
+        .into_iter()
+        .filter(|(_, count, _)| *count > 0)
+        .map(|(mark, count, name)| (mark, format!("{name}: {count}")))
+        .collect()
 }
 
 /// The panel in which one unit is as long across as up, the points in its middle.
@@ -132,16 +200,34 @@ fn equal_panel(placed: &[(&NoteRow, &MapPoint)], top: i32) -> Panel {
     let (left, right, bottom) = (20, WIDTH - 200, HEIGHT - 90);
     let range = |values: &dyn Fn(&MapPoint) -> f64| {
         let all = || placed.iter().map(|(_, point)| values(point));
-        (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max))
+        (
+            all().fold(f64::INFINITY, f64::min),
+            all().fold(f64::NEG_INFINITY, f64::max),
+        )
     };
     let ((x_low, x_high), (y_low, y_high)) = (range(&|point| point.x), range(&|point| point.y));
     let (wide, high) = (f64::from(right - left), f64::from(bottom - top));
-    let scale = ((x_high - x_low) / wide).max((y_high - y_low) / high).max(1e-12) * 1.14;
+    let scale = ((x_high - x_low) / wide)
+        .max((y_high - y_low) / high)
+        .max(1e-12)
+        * 1.14;
     let around = |low: f64, high: f64, length: f64| {
         let middle = (low + high) / 2.0;
-        Axis { name: String::new(), low: middle - length * scale / 2.0, high: middle + length * scale / 2.0, ticks: Vec::new() }
+        Axis {
+            name: String::new(),
+            low: middle - length * scale / 2.0,
+            high: middle + length * scale / 2.0,
+            ticks: Vec::new(),
+        }
     };
-    Panel { left, top, right, bottom, x: around(x_low, x_high, wide), y: around(y_low, y_high, high) }
+    Panel {
+        left,
+        top,
+        right,
+        bottom,
+        x: around(x_low, x_high, wide),
+        y: around(y_low, y_high, high),
+    }
 }
 
 /// Pitch as colour: a bar beside the map, with the registers' borders.
@@ -149,26 +235,61 @@ fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result
     let (left, right) = (WIDTH - 166, WIDTH - 126);
     let (top, bottom) = (panel.top + 60, panel.bottom - 20);
     let span = f64::from(highest.saturating_sub(lowest).max(1));
-    let height = |pitch: f64| bottom - ((pitch - f64::from(lowest) + 0.5) / (span + 1.0) * f64::from(bottom - top)).round() as i32;
-    canvas.text(((left + right) / 2, panel.top + 20), Anchor::Centre, LABEL, INK, "pitch")?;
+    let height = |pitch: f64| {
+        bottom
+            - ((pitch - f64::from(lowest) + 0.5) / (span + 1.0) * f64::from(bottom - top)).round()
+                as i32
+    };
+    canvas.text(
+        ((left + right) / 2, panel.top + 20),
+        Anchor::Centre,
+        LABEL,
+        INK,
+        "pitch",
+    )?;
     for pitch in lowest..=highest {
         let share = f64::from(pitch - lowest) / span;
-        canvas.bar((left, height(f64::from(pitch) + 0.5)), (right, height(f64::from(pitch) - 0.5)), scale_colour(share))?;
+        canvas.bar(
+            (left, height(f64::from(pitch) + 0.5)),
+            (right, height(f64::from(pitch) - 0.5)),
+            scale_colour(share),
+        )?;
     }
-    canvas.outline((left, top), (right, bottom), MUTED, 2)?;
+    canvas.frame((left, top), (right, bottom), MUTED, 2)?;
     for pitch in (lowest..=highest).filter(|pitch| pitch % 12 == 0) {
         let y = height(f64::from(pitch));
         canvas.line(vec![(right, y), (right + 8, y)], MUTED, 2)?;
-        canvas.text((right + 14, y), Anchor::Left, TICK, MUTED, &format!("{} {pitch}", note_name(pitch)))?;
+        canvas.text(
+            (right + 14, y),
+            Anchor::Left,
+            TICK,
+            MUTED,
+            &format!("{pitch} {}", note_name(pitch)),
+        )?;
     }
     Ok(())
 }
 
 /// Names as many points as fit, the most frequent first, without covering a point or another name.
-fn label_points(canvas: &Canvas, panel: &Panel, placed: &[(&NoteRow, &MapPoint)], places: &[(i32, i32)]) -> Result<()> {
+fn label_points(
+    canvas: &Canvas,
+    panel: &Panel,
+    placed: &[(&NoteRow, &MapPoint)],
+    places: &[(i32, i32)],
+) -> Result<()> {
     type Box = (i32, i32, i32, i32);
     let overlaps = |a: &Box, b: &Box| a.0 < b.2 && b.0 < a.2 && a.1 < b.3 && b.1 < a.3;
-    let mut taken: Vec<Box> = places.iter().map(|(x, y)| (x - RADIUS - 2, y - RADIUS - 2, x + RADIUS + 2, y + RADIUS + 2)).collect();
+    let mut taken: Vec<Box> = places
+        .iter()
+        .map(|(x, y)| {
+            (
+                x - RADIUS - 2,
+                y - RADIUS - 2,
+                x + RADIUS + 2,
+                y + RADIUS + 2,
+            )
+        })
+        .collect();
     let mut order: Vec<usize> = (0..placed.len()).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(placed[*i].0.count), *i));
     let mut drawn = 0;
@@ -186,11 +307,20 @@ fn label_points(canvas: &Canvas, panel: &Panel, placed: &[(&NoteRow, &MapPoint)]
             (x - wide / 2, y + beside, x + wide / 2, y + beside + 22),
         ];
         let free = boxes.into_iter().find(|it| {
-            let inside = it.0 > panel.left + 4 && it.2 < panel.right - 4 && it.1 > panel.top + 4 && it.3 < panel.bottom - 4;
+            let inside = it.0 > panel.left + 4
+                && it.2 < panel.right - 4
+                && it.1 > panel.top + 4
+                && it.3 < panel.bottom - 4;
             inside && !taken.iter().any(|other| overlaps(it, other))
         });
         if let Some(place) = free {
-            canvas.text((place.0, (place.1 + place.3) / 2), Anchor::Left, SMALL, INK, &text)?;
+            canvas.text(
+                (place.0, (place.1 + place.3) / 2),
+                Anchor::Left,
+                SMALL,
+                INK,
+                &text,
+            )?;
             taken.push(place);
             drawn += 1;
         }
@@ -199,7 +329,11 @@ fn label_points(canvas: &Canvas, panel: &Panel, placed: &[(&NoteRow, &MapPoint)]
 }
 
 /// What each point tells: its token, its count and its nearest neighbours in the space of the embedding.
-fn spots_of(rows: &[NoteRow], placed: &[(&NoteRow, &MapPoint)], places: &[(i32, i32)]) -> Vec<Spot> {
+fn spots_of(
+    rows: &[NoteRow],
+    placed: &[(&NoteRow, &MapPoint)],
+    places: &[(i32, i32)],
+) -> Vec<Spot> {
     let trained: Vec<&[f64]> = rows.iter().map(|row| row.trained.as_slice()).collect();
     let neighbours = Distances::between(&trained).neighbours(5);
     let width = trained.first().map_or(0, |row| row.len());
@@ -207,14 +341,25 @@ fn spots_of(rows: &[NoteRow], placed: &[(&NoteRow, &MapPoint)], places: &[(i32, 
         .iter()
         .zip(places)
         .map(|((row, _), (x, y))| {
-            let index = rows.iter().position(|other| other.token == row.token).unwrap_or(0);
-            let near: Vec<&str> = neighbours[index].iter().map(|i| rows[*i].token.as_str()).collect();
+            let index = rows
+                .iter()
+                .position(|other| other.token == row.token)
+                .unwrap_or(0);
+            let near: Vec<&str> = neighbours[index]
+                .iter()
+                .map(|i| rows[*i].token.as_str())
+                .collect();
             Spot {
                 x: *x,
                 y: *y,
                 radius: RADIUS + 5,
                 lines: vec![
-                    format!("{} — {} {}", row.token, note_name(row.pitch), row.kind.name()),
+                    format!(
+                        "{} — {} {}",
+                        row.token,
+                        note_name(row.pitch),
+                        row.kind.name()
+                    ),
                     format!("seen {} times", grouped(row.count as i64)),
                     format!("nearest in {width} dimensions: {}", near.join(", ")),
                 ],
@@ -226,34 +371,74 @@ fn spots_of(rows: &[NoteRow], placed: &[(&NoteRow, &MapPoint)], places: &[(i32, 
 
 fn labels_of(row: &NoteRow) -> [String; 5] {
     let register = Register::of(row.pitch).name().to_owned();
-    [row.token.clone(), row.kind.name().to_owned(), row.pitch.to_string(), register, row.count.to_string()]
+    [
+        row.token.clone(),
+        row.kind.name().to_owned(),
+        row.pitch.to_string(),
+        register,
+        row.count.to_string(),
+    ]
 }
 
 fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
-    let rows = placed.iter().map(|(row, point)| labels_of(row).into_iter().chain([point.x.to_string(), point.y.to_string()]));
-    csv_text(&["token", "kind", "pitch", "register", "count", "x", "y"], rows)
+    let rows = placed.iter().map(|(row, point)| {
+        labels_of(row)
+            .into_iter()
+            .chain([point.x.to_string(), point.y.to_string()])
+    });
+    csv_text(
+        &["token", "kind", "pitch", "register", "count", "x", "y"],
+        rows,
+    )
 }
 
 /// The rows themselves, trained (`e0…`) and untrained (`u0…`).
 fn rows_csv(rows: &[NoteRow]) -> Result<String> {
     let width = rows.first().map_or(0, |row| row.trained.len());
-    let names = ["token", "kind", "pitch", "register", "count"].map(str::to_owned).into_iter();
-    let header: Vec<String> =
-        names.chain((0..width).map(|d| format!("e{d}"))).chain((0..width).map(|d| format!("u{d}"))).collect();
+    let names = ["token", "kind", "pitch", "register", "count"]
+        .map(str::to_owned)
+        .into_iter();
+    let header: Vec<String> = names
+        .chain((0..width).map(|d| format!("e{d}")))
+        .chain((0..width).map(|d| format!("u{d}")))
+        .collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let values = |row: &NoteRow| row.trained.iter().chain(&row.untrained).map(f64::to_string).collect::<Vec<_>>();
-    csv_text(&header, rows.iter().map(|row| labels_of(row).into_iter().chain(values(row))))
+    let values = |row: &NoteRow| {
+        row.trained
+            .iter()
+            .chain(&row.untrained)
+            .map(f64::to_string)
+            .collect::<Vec<_>>()
+    };
+    csv_text(
+        &header,
+        rows.iter()
+            .map(|row| labels_of(row).into_iter().chain(values(row))),
+    )
 }
 
 /// The points of every seed's map, of the untrained map and of the principal components.
 fn every_map_csv(run: &RunRecord, map: &str, rows: &[NoteRow]) -> Result<String> {
-    let of_this = |point: &&MapPoint| point.map == map || point.map == format!("{map}-untrained") || point.map == format!("{map}-pca");
-    let named = run.points.iter().filter(of_this).filter_map(|point| Some((point, rows.iter().find(|row| row.token == point.token)?)));
+    let of_this = |point: &&MapPoint| {
+        point.map == map
+            || point.map == format!("{map}-untrained")
+            || point.map == format!("{map}-pca")
+    };
+    let named = run
+        .points
+        .iter()
+        .filter(of_this)
+        .filter_map(|point| Some((point, rows.iter().find(|row| row.token == point.token)?)));
     csv_text(
-        &["map", "seed", "token", "kind", "pitch", "register", "count", "x", "y"],
+        &[
+            "map", "seed", "token", "kind", "pitch", "register", "count", "x", "y",
+        ],
         named.map(|(point, row)| {
             let place = [point.map.clone(), point.seed.to_string()];
-            place.into_iter().chain(labels_of(row)).chain([point.x.to_string(), point.y.to_string()])
+            place
+                .into_iter()
+                .chain(labels_of(row))
+                .chain([point.x.to_string(), point.y.to_string()])
         }),
     )
 }

@@ -11,7 +11,9 @@ use super::record::RunRecord;
 use super::table::{Cell, Table};
 
 pub use run_page::{own_page, run_facts, run_sections};
-pub use site_page::{ExperimentReport, IndexReport, experiment_page, glance_table, index_page};
+pub use site_page::{
+    ExperimentReport, IndexReport, conclusion_table, experiment_page, glance_table, index_page,
+};
 
 /// Where a page finds a figure's files and a run's MIDI files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,26 +49,22 @@ fn page(title: &str, body: Markup, provenance: Markup) -> String {
 
 /// A table, its columns of numbers flush right, sortable by script.
 pub fn table_markup(table: &Table) -> Markup {
-    let numeric = |column: usize| {
-        let cells = || table.rows.iter().map(|row| &row[column]);
-        cells().any(|cell| cell.number.is_some()) && cells().all(|cell| cell.number.is_some() || cell.text == "–")
-    };
     let class = |column: usize, cell: Option<&Cell>| match cell.map_or("", |cell| cell.class) {
-        "" if numeric(column) => Some("number"),
+        "" if table.is_numeric(column) => Some("number"),
         "" => None,
         class => Some(class),
     };
     html! {
+        p.caption { (table.caption) }
         div.scroll tabindex="0" role="region" aria-label=(table.caption) {
             table.sortable {
-                caption { (table.caption) }
                 thead { tr { @for (column, name) in table.columns.iter().enumerate() { th scope="col" class=[class(column, None)] { (name) } } } }
                 tbody {
                     @for row in &table.rows {
                         tr { @for (column, cell) in row.iter().enumerate() {
                             td class=[class(column, Some(cell))] data-number=[cell.number] {
-                                (cell.text)
-                                @if let Some(detail) = &cell.detail { small { (detail) } }
+                                @match &cell.link { Some(link) => { a href=(link) { (cell.text) } }, None => (cell.text) }
+                                @if let Some(detail) = &cell.detail { small { (breakable(detail)) } }
                             }
                         } }
                     }
@@ -74,6 +72,11 @@ pub fn table_markup(table: &Table) -> Markup {
             }
         }
     }
+}
+
+/// Text that may break after the dots and underscores of its names.
+fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['.', '_', '/']) { (part) wbr; } }
 }
 
 /// A figure with its caption, what its places tell, and links to its files.
@@ -153,7 +156,7 @@ fn provenance(run: &RunRecord) -> Markup {
             dt { "command" } dd { code { (run.command()) } }
             dt { "code" } dd { (record.execution.code.summary()) ", " (record.execution.code.rustc) ", " (record.execution.code.target) ", profile " (record.execution.code.profile) }
             dt { "experiment" } dd { "SHA-256 " code { (run.experiment_hash) } }
-            @if let Some(corpus) = &record.corpus { dt { "corpus" } dd { (run.corpus_name()) ", fingerprint " code { (corpus.fingerprint) } } }
+            @if let Some(corpus) = &record.corpus { dt { "corpus" } dd { (run.corpus_in_full()) ", fingerprint " code { (corpus.fingerprint) } } }
             dt { "seed" } dd { (record.seed) }
             dt { "device" } dd { (run.device()) ", " (record.execution.environment.precision) }
             dt { "started" } dd { (record.execution.started) @if !record.resumed.is_empty() { ", resumed " (record.resumed.len()) " times" } }
@@ -167,7 +170,10 @@ mod tests {
 
     #[test]
     fn a_data_address_keeps_every_byte() {
-        assert_eq!(data_uri("a,b\n1 é"), "data:text/csv;charset=utf-8,a,b%0A1%20%C3%A9");
+        assert_eq!(
+            data_uri("a,b\n1 é"),
+            "data:text/csv;charset=utf-8,a,b%0A1%20%C3%A9"
+        );
     }
 
     #[test]
@@ -180,6 +186,9 @@ mod tests {
         };
         let markup = table_markup(&table).into_string();
         assert!(markup.contains("&lt;script&gt;") && !markup.contains("<script>"));
-        assert!(markup.contains(r#"<td class="number" data-number="2">2</td>"#), "{markup}");
+        assert!(
+            markup.contains(r#"<td class="number" data-number="2">2</td>"#),
+            "{markup}"
+        );
     }
 }

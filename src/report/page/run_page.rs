@@ -11,7 +11,11 @@ use crate::run::State;
 
 const SECTIONS: [(Section, &str, &str); 5] = [
     (Section::Learning, "learning", "Learning"),
-    (Section::Embeddings, "embeddings", "What the embeddings show"),
+    (
+        Section::Embeddings,
+        "embeddings",
+        "What the embeddings show",
+    ),
     (Section::Samples, "samples", "Music"),
     (Section::Corpus, "corpus", "Corpus"),
     (Section::Speed, "speed", "Speed"),
@@ -19,8 +23,14 @@ const SECTIONS: [(Section, &str, &str); 5] = [
 
 /// The page that a run leaves in its own folder.
 pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
-    let title = run.resolved_text("title").map_or_else(|| run.title(), |title| format!("{title} — {}", run.title()));
-    let judged: Vec<_> = run.claims.iter().map(|claim| claims::judge(claim, Some(run))).collect();
+    let title = run
+        .resolved_text("title")
+        .map_or_else(|| run.title(), |title| format!("{title} — {}", run.title()));
+    let judged: Vec<_> = run
+        .claims
+        .iter()
+        .map(|claim| claims::judge(claim, Some(run)))
+        .collect();
     let body = html! {
         header {
             h1 { (title) }
@@ -37,7 +47,11 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
             (run_sections(run, drawings, Links::RunFolder))
         }
     };
-    page(&title, body, html! { p { "From the run's own record:" } (provenance(run)) })
+    page(
+        &title,
+        body,
+        html! { p { "From the run's own record:" } (provenance(run)) },
+    )
 }
 
 /// The parts of the page, to jump to.
@@ -56,7 +70,11 @@ fn navigation(run: &RunRecord, drawings: &[(Section, Drawing)], has_claims: bool
 }
 
 fn tables_of(run: &RunRecord, section: Section) -> Vec<Table> {
-    table::TABLES.iter().filter(|kind| kind.section == section).filter_map(|kind| (kind.fill)(run)).collect()
+    table::TABLES
+        .iter()
+        .filter(|kind| kind.section == section)
+        .filter_map(|kind| (kind.fill)(run))
+        .collect()
 }
 
 fn has_section(run: &RunRecord, drawings: &[(Section, Drawing)], section: Section) -> bool {
@@ -66,15 +84,17 @@ fn has_section(run: &RunRecord, drawings: &[(Section, Drawing)], section: Sectio
 /// What a reader must know before the numbers, and the run at a glance.
 pub fn run_facts(run: &RunRecord) -> Markup {
     let record = &run.stored.record;
-    let held_out = ["valid.nll_per_step.best", "valid.loss.best"].into_iter().find_map(|name| Some((name, run.number(name)?)));
+    let held_out = ["valid.nll_per_step.best", "valid.loss.best"]
+        .into_iter()
+        .find_map(|name| Some((name, run.number(name)?)));
     html! {
         @if record.smoke { p.notice { strong { "Smoke run. " } "It shows that the path works, on a few pieces and steps; its numbers mean nothing and are never set beside the paper's." } }
         @if run.state != State::Finished {
-            p.notice { strong { "This run is " (run.state) ". " } @if let Some(reason) = &record.reason { (reason) "." } }
+            p.notice { strong { (outcome(run.state)) } @if let Some(reason) = &record.reason { " " (reason) "." } }
         }
         @if let Some(corpus) = &record.corpus {
             @if corpus.synthetic { p.notice { strong { "Synthetic corpus. " } "The music was composed by a program; its numbers are not those of the paper's data." } }
-            @if let Some(original) = &corpus.stand_in { p.notice { strong { "Stand-in corpus. " } (corpus.name) " stands in for " (original) ", which cannot be had." } }
+            @if let Some(original) = &corpus.stand_in { p.notice { strong { "Stand-in corpus. " } (corpus.name) " stands in for " (original) "." } }
         }
         @if !run.problems.is_empty() {
             div.notice { strong { "Parts of the record could not be read:" } ul { @for problem in &run.problems { li { (problem) } } } }
@@ -91,6 +111,17 @@ pub fn run_facts(run: &RunRecord) -> Markup {
             div { dt { "device" } dd { (run.device()) } }
             div { dt { "seed" } dd { (record.seed) } }
         }
+    }
+}
+
+/// How the run stands, as a sentence.
+fn outcome(state: State) -> &'static str {
+    match state {
+        State::Running => "This run is still running.",
+        State::Died => "This run's process ended without a word.",
+        State::Finished => "This run has finished.",
+        State::Failed => "This run failed.",
+        State::Interrupted => "This run was interrupted.",
     }
 }
 
@@ -118,7 +149,10 @@ pub fn run_sections(run: &RunRecord, drawings: &[(Section, Drawing)], links: Lin
 
 /// Each sample with its piano roll, a player and its MIDI file.
 fn samples(run: &RunRecord, drawings: &[(Section, Drawing)], links: Links) -> Markup {
-    let rolls = drawings.iter().filter(|(section, _)| *section == Section::Samples).map(|(_, drawing)| drawing);
+    let rolls = drawings
+        .iter()
+        .filter(|(section, _)| *section == Section::Samples)
+        .map(|(_, drawing)| drawing);
     html! {
         @for (index, (sample, drawing)) in run.samples.iter().zip(rolls).enumerate() {
             (figure_with(drawing, links, html! {
@@ -137,6 +171,9 @@ fn samples(run: &RunRecord, drawings: &[(Section, Drawing)], links: Links) -> Ma
 
 /// The notes as JSON; numbers alone, so nothing in it can end a script element.
 fn notes_json(notes: &[crate::sample::SampleNote]) -> String {
-    let notes: Vec<String> = notes.iter().map(|note| format!("[{},{},{}]", note.onset(), note.duration(), note.pitch())).collect();
+    let notes: Vec<String> = notes
+        .iter()
+        .map(|note| format!("[{},{},{}]", note.onset(), note.duration(), note.pitch()))
+        .collect();
     format!("[{}]", notes.join(","))
 }

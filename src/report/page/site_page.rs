@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::super::figure::{Drawing, Section};
 use super::super::record::RunRecord;
-use super::super::table::{Cell, Table, claims};
 use super::super::table::claims::Judged;
+use super::super::table::conclusion::{self, Evidence};
+use super::super::table::{Cell, Table, claims};
 use super::super::text::number;
 use super::{Links, page, provenance, run_facts, run_sections, table_markup};
 
@@ -75,10 +76,19 @@ fn runs_table(report: &ExperimentReport) -> Table {
         let record = &run.stored.record;
         let smoke = record.smoke.then(|| "smoke run".to_owned());
         vec![
-            Cell::text(&record.id).with_detail((Some(&record.id) == shown).then(|| "shown above".to_owned())),
+            Cell::text(&record.id)
+                .with_detail((Some(&record.id) == shown).then(|| "shown above".to_owned())),
             Cell::text(run.state.to_string()).with_detail(smoke.or_else(|| record.reason.clone())),
-            Cell { text: record.seed.to_string(), number: Some(record.seed as f64), ..Cell::default() },
-            Cell { text: record.epoch.to_string(), number: Some(f64::from(record.epoch)), ..Cell::default() },
+            Cell {
+                text: record.seed.to_string(),
+                number: Some(record.seed as f64),
+                ..Cell::default()
+            },
+            Cell {
+                text: record.epoch.to_string(),
+                number: Some(f64::from(record.epoch)),
+                ..Cell::default()
+            },
             Cell::number(run.number("valid.loss.best")),
             Cell::number(run.number("valid.nll_per_step.best")),
             Cell::text(record.execution.code.summary()),
@@ -92,31 +102,75 @@ fn runs_table(report: &ExperimentReport) -> Table {
     }
 }
 
+/// What a run scored on test: nats per step where unknown tokens are answered for, else nats per token.
+fn test_score(run: Option<&RunRecord>) -> Cell {
+    let score = |metric: &str, unit: &str| {
+        let value = run?.number(&format!("test.{metric}.last"))?;
+        Some(Cell::number(Some(value)).with_detail(Some(unit.to_owned())))
+    };
+    let score =
+        score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
+    score.unwrap_or_else(|| Cell::number(None))
+}
+
 /// All experiments at a glance.
 pub fn glance_table(index: &IndexReport) -> Table {
     let row = |report: &ExperimentReport| {
         let run = report.shown;
-        let smoke = run.filter(|run| run.stored.record.smoke).map(|_| "smoke run: its numbers mean nothing".to_owned());
+        let smoke = run
+            .filter(|run| run.stored.record.smoke)
+            .map(|_| "smoke run: its numbers mean nothing".to_owned());
         vec![
-            Cell::text(report.name).with_detail(Some(report.title.clone())),
-            Cell::text(run.map_or("not run".to_owned(), |run| run.state.to_string())).with_detail(smoke),
+            Cell {
+                link: Some(format!("{}/index.html", report.name)),
+                ..Cell::text(report.name)
+            }
+            .with_detail(Some(report.title.clone())),
+            Cell::text(run.map_or("not run".to_owned(), |run| run.state.to_string()))
+                .with_detail(smoke),
             Cell::text(run.map_or("–".to_owned(), RunRecord::corpus_name)),
             Cell::number(run.and_then(|run| run.number("valid.loss.best"))),
-            Cell::number(run.and_then(|run| run.number("test.nll_per_step.last"))),
+            test_score(run),
             Cell::text(claims::tally(&report.judged)),
         ]
     };
     Table {
         name: "experiments",
-        caption: "Every experiment: the newest finished run at full size where there is one.".to_owned(),
-        columns: vec!["experiment", "state", "corpus", "held-out loss", "test nats per step", "claims"],
+        caption: "Every experiment: the newest finished run at full size where there is one."
+            .to_owned(),
+        columns: vec![
+            "experiment",
+            "state",
+            "corpus",
+            "held-out loss",
+            "test score",
+            "claims",
+        ],
         rows: index.experiments.iter().map(row).collect(),
     }
 }
 
+/// The paper's conclusion, judged from all experiments.
+pub fn conclusion_table(index: &IndexReport) -> Option<Table> {
+    let evidence: Vec<Evidence> = index
+        .experiments
+        .iter()
+        .map(|report| Evidence {
+            experiment: report.name,
+            run: report.shown,
+            judged: &report.judged,
+        })
+        .collect();
+    conclusion::fill(&evidence)
+}
+
 /// The index.
 pub fn index_page(index: &IndexReport) -> String {
-    let every: Vec<Judged> = index.experiments.iter().flat_map(|it| it.judged.iter().cloned()).collect();
+    let every: Vec<Judged> = index
+        .experiments
+        .iter()
+        .flat_map(|it| it.judged.iter().cloned())
+        .collect();
     let title = "Deep Learning for Music, reproduced";
     let body = html! {
         header {
@@ -126,12 +180,15 @@ pub fn index_page(index: &IndexReport) -> String {
         main {
             h2 { "Experiments" }
             (table_markup(&glance_table(index)))
-            ul { @for report in index.experiments { li { a href={ (report.name) "/index.html" } { (report.title) } } } }
+            @if let Some(table) = conclusion_table(index) {
+                h2 { "The paper's conclusion" }
+                (table_markup(&table))
+            }
             h2 { "The verdict on every claim" }
             p { (claims::tally(&every)) "." }
             @for report in index.experiments {
                 @if let Some(table) = claims::fill(&report.judged) {
-                    h3 { a href={ (report.name) "/index.html" } { (report.title) } }
+                    h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
                     (table_markup(&table))
                 }
             }

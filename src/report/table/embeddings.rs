@@ -1,6 +1,9 @@
-//! Whether labels keep together among single-note embeddings, in their own space and in flat maps, against what chance gives.
+//! Whether labels keep together among single-note embeddings, and how faithful the flat maps are, against what chance gives.
+
+use serde_json::Value;
 
 use super::super::record::{RunRecord, at_path};
+use super::super::text::number;
 use super::{Cell, Table};
 
 const LABELS: [(&str, &str); 4] = [
@@ -10,55 +13,138 @@ const LABELS: [(&str, &str); 4] = [
     ("register", "low, middle, high"),
 ];
 
-const SPACES: [(&str, &str); 5] = [
-    ("trained", "trained embeddings"),
-    ("untrained", "untrained embeddings"),
-    ("tsne", "t-SNE map"),
-    ("pca", "principal components"),
-    ("untrained_tsne", "t-SNE map, untrained"),
-];
-
-/// The statistics of a run's maps; `None` if it has none.
-pub fn fill(run: &RunRecord) -> Option<Table> {
+/// How labels keep together in each map; `None` if the run measured no map.
+pub fn fill_labels(run: &RunRecord) -> Option<Table> {
     let mut rows = Vec::new();
     for (map, statistics) in run.maps() {
-        for (labels, labels_name) in LABELS {
-            for (space, space_name) in SPACES {
-                let Some(found) = at_path(statistics, &format!("{labels}.{space}")) else { continue };
-                let number = |name: &str| at_path(found, name).and_then(|it| it.as_f64());
-                let spread = number("purity_over_seeds.smallest").zip(number("purity_over_seeds.largest"));
-                let spread = spread.map(|(low, high)| format!("{low:.3} to {high:.3} over seeds"));
-                let faith = number_at(statistics, &format!("map.{space}.trustworthiness"));
-                rows.push(vec![
-                    Cell::text(map.replace('-', " ")),
-                    Cell::text(labels_name),
-                    Cell::text(space_name),
-                    Cell::number(number("purity")).with_detail(spread),
-                    Cell::number(number("purity_chance")),
-                    Cell::number(number("purity_p")),
-                    Cell::number(number("silhouette")).with_detail(number("silhouette_p").map(|p| format!("p {p:.4}"))),
-                    Cell::number(faith),
-                    Cell::number(number_at(statistics, &format!("map.{space}.continuity"))),
-                ]);
-            }
+        for (labels, name) in LABELS
+            .iter()
+            .filter(|(labels, _)| at_path(statistics, &format!("{labels}.trained")).is_some())
+        {
+            let found = |path: &str| number_at(statistics, &format!("{labels}.{path}"));
+            let tested = |space: &str, statistic: &str| {
+                Cell::number(found(&format!("{space}.{statistic}")))
+                    .with_detail(found(&format!("{space}.{statistic}_p")).map(p_value))
+            };
+            let spread = found("tsne.purity_over_seeds.smallest")
+                .zip(found("tsne.purity_over_seeds.largest"));
+            let spread = spread.map(|(low, high)| format!("{low:.3} to {high:.3} over seeds"));
+            rows.push(vec![
+                Cell::text(map.replace('-', " ")).with_detail(
+                    number_at(statistics, "rows").map(|rows| format!("{rows} tokens")),
+                ),
+                Cell::text(*name).with_detail(sizes(statistics, labels)),
+                tested("trained", "purity"),
+                tested("untrained", "purity"),
+                Cell::number(found("trained.purity_chance")),
+                Cell::number(found("tsne.purity")).with_detail(spread),
+                tested("pca", "purity"),
+                tested("trained", "silhouette"),
+                tested("untrained", "silhouette"),
+            ]);
         }
     }
-    let first = run.maps().next().map(|(_, statistics)| statistics);
-    let setting = |name: &str| first.and_then(|it| number_at(it, name)).map_or("?".to_owned(), super::super::text::number);
+    let first = run.maps().next().map(|(_, statistics)| statistics)?;
+    let setting = |name: &str| number_at(first, name).map_or("?".to_owned(), number);
     let caption = format!(
-        "Do labels keep together? Purity: the share of a note's {} nearest neighbours (Euclidean) with its own label, against shuffled \
-         labels (chance; one-sided p over {} shuffles). Mid-range: pitches {} to {}, the middle half of the played notes. \
-         Maps of other seeds differ by {} on average (Procrustes distance, 0 to 1).",
+        "Do labels keep together? Purity: the share of a note's {} nearest neighbours (Euclidean) with its own label. p: the share of {} \
+         shuffles of the labels that give at least as much, one-sided; chance is their mean. Mid-range: pitches {} to {}, the middle half of \
+         the played notes. Corpus: {}.",
         setting("settings.neighbours"),
         setting("settings.permutations"),
         setting("mid_range.lowest"),
         setting("mid_range.highest"),
-        setting("spread.procrustes.mean"),
+        run.corpus_name(),
     );
-    let columns = vec!["map", "labels", "space", "purity", "chance", "p", "silhouette", "trustworthiness", "continuity"];
-    (!rows.is_empty()).then_some(Table { name: "embeddings", caption, columns, rows })
+    let columns = vec![
+        "map",
+        "labels",
+        "purity, trained",
+        "purity, untrained",
+        "chance",
+        "purity, t-SNE",
+        "purity, PCA",
+        "silhouette, trained",
+        "silhouette, untrained",
+    ];
+    (!rows.is_empty()).then_some(Table {
+        name: "embeddings",
+        caption,
+        columns,
+        rows,
+    })
 }
 
-fn number_at(value: &serde_json::Value, path: &str) -> Option<f64> {
-    at_path(value, path).and_then(|it| it.as_f64())
+/// How faithful each flat map is to the rows it shows; `None` if the run measured no map.
+pub fn fill_maps(run: &RunRecord) -> Option<Table> {
+    const SPACES: [(&str, &str); 3] = [
+        ("tsne", "t-SNE"),
+        ("pca", "principal components"),
+        ("untrained_tsne", "t-SNE of untrained rows"),
+    ];
+    let mut rows = Vec::new();
+    for (map, statistics) in run.maps() {
+        for (space, name) in SPACES
+            .iter()
+            .filter(|(space, _)| at_path(statistics, &format!("map.{space}")).is_some())
+        {
+            let found = |path: &str| number_at(statistics, &format!("map.{space}.{path}"));
+            let over_seeds = |statistic: &str| {
+                let (low, high) = (
+                    found(&format!("{statistic}_over_seeds.smallest"))?,
+                    found(&format!("{statistic}_over_seeds.largest"))?,
+                );
+                Some(format!("{low:.3} to {high:.3} over seeds"))
+            };
+            let drawn =
+                |statistic: &str| Cell::number(found(statistic)).with_detail(over_seeds(statistic));
+            let shares = found("variance_first").zip(found("variance_second"));
+            let spread = (*space == "tsne")
+                .then(|| number_at(statistics, "spread.procrustes.mean"))
+                .flatten();
+            rows.push(vec![
+                Cell::text(map.replace('-', " ")),
+                Cell::text(*name).with_detail(shares.map(|(a, b)| {
+                    format!("{:.1} % and {:.1} % of the variance", 100.0 * a, 100.0 * b)
+                })),
+                drawn("trustworthiness"),
+                drawn("continuity"),
+                drawn("kl"),
+                Cell::number(spread),
+            ]);
+        }
+    }
+    let caption = "How faithful are the maps? Trustworthiness and continuity of nearest neighbours, 1 at best; the divergence that t-SNE \
+                   minimises, in nats; and how far maps of other seeds lie once aligned (Procrustes distance, 0 to 1, mean over pairs).";
+    let columns = vec![
+        "map",
+        "picture",
+        "trustworthiness",
+        "continuity",
+        "KL divergence",
+        "seed to seed",
+    ];
+    (!rows.is_empty()).then(|| Table {
+        name: "maps",
+        caption: caption.to_owned(),
+        columns,
+        rows,
+    })
+}
+
+fn p_value(p: f64) -> String {
+    format!("p {}", number(p))
+}
+
+/// How many tokens carry each label.
+fn sizes(statistics: &Value, labels: &str) -> Option<String> {
+    let points = at_path(statistics, &format!("{labels}.points"))?.as_object()?;
+    let sizes = points
+        .iter()
+        .filter_map(|(name, count)| Some(format!("{} {name}", count.as_u64()?)));
+    Some(sizes.collect::<Vec<_>>().join(", "))
+}
+
+fn number_at(value: &Value, path: &str) -> Option<f64> {
+    at_path(value, path).and_then(Value::as_f64)
 }

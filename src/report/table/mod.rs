@@ -1,6 +1,7 @@
 //! Every table of a report, in page order, and how a table is written as Markdown; the page writes it as HTML.
 
 pub mod claims;
+pub mod conclusion;
 pub mod corpus;
 pub mod embeddings;
 pub mod hyperparameters;
@@ -31,6 +32,8 @@ pub struct Cell {
     pub number: Option<f64>,
     /// A smaller line beneath it.
     pub detail: Option<String>,
+    /// Where it leads, relative to the page.
+    pub link: Option<String>,
     /// What kind of cell it is, for its colour and shape; empty for most.
     pub class: &'static str,
 }
@@ -38,13 +41,20 @@ pub struct Cell {
 impl Cell {
     /// A cell of text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
     }
 
     /// A cell of a number, or of nothing.
     pub fn number(number: Option<f64>) -> Self {
         match number {
-            Some(number) => Self { text: super::text::number(number), number: Some(number), ..Self::default() },
+            Some(number) => Self {
+                text: super::text::number(number),
+                number: Some(number),
+                ..Self::default()
+            },
             None => Self::text("–"),
         }
     }
@@ -66,18 +76,43 @@ pub struct TableKind {
 
 /// Every table of one run, in page order; the paper against what was measured stands before them all.
 pub const TABLES: &[TableKind] = &[
-    TableKind { section: Section::Learning, fill: results::fill },
-    TableKind { section: Section::Embeddings, fill: embeddings::fill },
-    TableKind { section: Section::Corpus, fill: corpus::fill },
+    TableKind {
+        section: Section::Learning,
+        fill: results::fill,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: embeddings::fill_labels,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: embeddings::fill_maps,
+    },
+    TableKind {
+        section: Section::Corpus,
+        fill: corpus::fill,
+    },
 ];
 
 impl Table {
+    /// Whether a column holds numbers, or nothing, and at least one number.
+    pub fn is_numeric(&self, column: usize) -> bool {
+        let cells = || self.rows.iter().map(|row| &row[column]);
+        cells().any(|cell| cell.number.is_some())
+            && cells().all(|cell| cell.number.is_some() || cell.text == "–")
+    }
+
     /// The table as Markdown, its caption first.
     pub fn to_markdown(&self) -> String {
         let escape = |text: &str| text.replace('|', "\\|").replace('\n', " ");
         let mut markdown = format!("{}\n\n| {} |\n", self.caption, self.columns.join(" | "));
-        let is_number = |column: usize| !self.rows.is_empty() && self.rows.iter().all(|row| row[column].number.is_some() || row[column].text == "–");
-        let rules = (0..self.columns.len()).map(|column| if is_number(column) { "---:" } else { "---" });
+        let rules = (0..self.columns.len()).map(|column| {
+            if self.is_numeric(column) {
+                "---:"
+            } else {
+                "---"
+            }
+        });
         markdown.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
         for row in &self.rows {
             let cells = row.iter().map(|cell| match &cell.detail {
@@ -101,10 +136,16 @@ mod tests {
             caption: "Tokens.".to_owned(),
             columns: vec!["what", "count"],
             rows: vec![
-                vec![Cell::text("a|b").with_detail(Some("stand-in".to_owned())), Cell::number(Some(1200.0))],
+                vec![
+                    Cell::text("a|b").with_detail(Some("stand-in".to_owned())),
+                    Cell::number(Some(1200.0)),
+                ],
                 vec![Cell::text("c"), Cell::number(None)],
             ],
         };
-        assert_eq!(table.to_markdown(), "Tokens.\n\n| what | count |\n|---|---:|\n| a\\|b (stand-in) | 1,200 |\n| c | – |\n");
+        assert_eq!(
+            table.to_markdown(),
+            "Tokens.\n\n| what | count |\n|---|---:|\n| a\\|b (stand-in) | 1,200 |\n| c | – |\n"
+        );
     }
 }

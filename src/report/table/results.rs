@@ -1,6 +1,7 @@
 //! Final and best metrics by split, beside the numbers they are set against.
 
 use super::super::record::{RunRecord, larger_is_better};
+use super::super::text::number;
 use super::{Cell, Table};
 
 /// Metrics worth a row, with their unit.
@@ -15,29 +16,50 @@ const SHOWN: [(&str, &str); 4] = [
 pub fn fill(run: &RunRecord) -> Option<Table> {
     let mut rows = Vec::new();
     for (metric, unit) in SHOWN {
+        let unit = if metric == "loss" && run.models_keys() {
+            "nats per time step"
+        } else {
+            unit
+        };
         for split in ["train", "valid", "test"] {
-            let measured = run.metrics.iter().filter(|row| row.split == split && row.metric == metric);
+            let mut measured = run
+                .metrics
+                .iter()
+                .filter(|row| row.split == split && row.metric == metric);
             let finite = measured.clone().filter(|row| row.value.is_finite());
             let sign = if larger_is_better(metric) { -1.0 } else { 1.0 };
             let best = finite.min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)));
-            if let Some(last) = measured.last() {
+            if let Some(last) = measured.next_back() {
+                let yardsticks = run.yardsticks(metric, split);
+                let yardsticks = yardsticks
+                    .iter()
+                    .map(|(name, value)| format!("{name} {}", number(*value)));
+                let yardsticks = yardsticks.collect::<Vec<_>>().join(", ");
                 rows.push(vec![
                     Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
                     Cell::text(split),
-                    Cell::number(Some(last.value)).with_detail(Some(format!("epoch {}", last.epoch))),
-                    Cell::number(best.map(|row| row.value)).with_detail(best.map(|row| format!("epoch {}", row.epoch))),
-                ]);
-            }
-            for (name, value) in run.yardsticks(metric, split) {
-                rows.push(vec![
-                    Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
-                    Cell::text(split).with_detail(Some(format!("yardstick: {name}"))),
-                    Cell::number(Some(value)),
-                    Cell::text("–"),
+                    Cell::number(Some(last.value))
+                        .with_detail(Some(format!("epoch {}", last.epoch))),
+                    Cell::number(best.map(|row| row.value))
+                        .with_detail(best.map(|row| format!("epoch {}", row.epoch))),
+                    Cell::text(if yardsticks.is_empty() {
+                        "–".to_owned()
+                    } else {
+                        yardsticks
+                    }),
                 ]);
             }
         }
     }
-    let caption = format!("Results of {}, and what to set them beside. Corpus: {}.", run.title(), run.corpus_name());
-    (!rows.is_empty()).then_some(Table { name: "results", caption, columns: vec!["metric", "split", "last", "best"], rows })
+    let caption = format!(
+        "Results of {}, and what to set them beside. Corpus: {}.",
+        run.title(),
+        run.corpus_name()
+    );
+    (!rows.is_empty()).then_some(Table {
+        name: "results",
+        caption,
+        columns: vec!["metric", "split", "last", "best", "to set beside"],
+        rows,
+    })
 }

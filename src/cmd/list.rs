@@ -1,0 +1,151 @@
+//! `harness list`: what runs there are.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::diff::significant;
+use crate::metric::{Direction, metric};
+use crate::run::{Listed, Point, Store, StoredRun};
+use crate::text_table::{aligned, print};
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON Lines, one object a run
+    #[arg(long)]
+    json: bool,
+}
+
+const HEADER: [&str; 9] = [
+    "id",
+    "no",
+    "experiment",
+    "status",
+    "epochs",
+    "best held-out",
+    "device",
+    "started",
+    "",
+];
+
+/// Lists every run of this machine, then every published record that it has no run of.
+///
+/// # Errors
+/// When a folder cannot be read; a broken run is listed as such.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let listed = Store::here().list()?;
+    if args.json {
+        print(
+            &listed
+                .iter()
+                .map(|it| format!("{}\n", to_json(it)))
+                .collect::<String>(),
+        )?;
+    } else if listed.is_empty() {
+        eprintln!("there are no runs yet: `harness run experiments/quickstart.yaml` makes one");
+    } else {
+        print(&aligned(
+            &HEADER,
+            &listed.iter().map(row).collect::<Vec<Vec<String>>>(),
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let run = match &listed.run {
+        Ok(run) => run,
+        Err(error) => {
+            let [id, number] = [listed.id.clone(), listed.number().to_string()];
+            let cells = [
+                id,
+                number,
+                listed.experiment.clone(),
+                format!("broken: {error:#}"),
+            ];
+            return cells.into();
+        }
+    };
+    let best = match best_held_out(run) {
+        Ok(Some((name, point))) => {
+            format!("{name} {} @{}", significant(point.value, 5), point.step)
+        }
+        Ok(None) => "–".into(),
+        Err(_) => "unreadable".into(),
+    };
+    let marks = [(run.record.smoke, "smoke"), (run.published, "published")];
+    let marks: Vec<&str> = marks
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, mark)| mark)
+        .collect();
+    vec![
+        run.id.clone(),
+        run.record.number.to_string(),
+        listed.experiment.clone(),
+        run.state().to_string(),
+        run.record.epoch.to_string(),
+        best,
+        run.record.last_execution().environment.device.clone(),
+        run.record.execution.started.clone(),
+        marks.join(", "),
+    ]
+}
+
+fn to_json(listed: &Listed) -> Value {
+    let run = match &listed.run {
+        Ok(run) => run,
+        Err(error) => {
+            let (id, experiment) = (&listed.id, &listed.experiment);
+            return json!({ "id": id, "experiment": experiment, "status": "broken", "reason": format!("{error:#}") });
+        }
+    };
+    let best = match best_held_out(run) {
+        Ok(best) => best.map(
+            |(name, point)| json!({ "metric": name, "value": point.value, "step": point.step }),
+        ),
+        Err(error) => Some(json!({ "error": format!("{error:#}") })),
+    };
+    json!({
+        "id": run.id,
+        "experiment": listed.experiment,
+        "number": run.record.number,
+        "status": run.state().to_string(),
+        "reason": run.record.reason,
+        "step": run.record.step,
+        "epochs": run.record.epoch,
+        "best_held_out": best,
+        "seed": run.record.seed,
+        "device": run.record.last_execution().environment.device,
+        "started": run.record.execution.started,
+        "heartbeat": run.record.heartbeat,
+        "smoke": run.record.smoke,
+        "published": run.published,
+        "path": run.path,
+    })
+}
+
+/// The best value on the valid split of what the model is chosen by; `None` before the first evaluation.
+fn best_held_out(run: &StoredRun) -> Result<Option<(String, Point)>> {
+    let metrics = run.metrics()?;
+    for name in ["nll_per_step", "loss"] {
+        let curve = metrics.series("valid", name)?;
+        let finite = curve.into_iter().filter(|it| it.value.is_finite());
+        if let Some(best) = best(finite, metric(name).direction) {
+            return Ok(Some((format!("valid/{name}"), best)));
+        }
+    }
+    Ok(None)
+}
+
+fn best(points: impl Iterator<Item = Point>, direction: Direction) -> Option<Point> {
+    points.reduce(|best, point| {
+        if direction.is_better(point.value, best.value) {
+            point
+        } else {
+            best
+        }
+    })
+}

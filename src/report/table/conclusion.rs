@@ -1,0 +1,174 @@
+//! The paper's conclusion, judged: from the figures' verdicts, held-out likelihood against baselines, and how much samples copy.
+
+use super::super::record::RunRecord;
+use super::super::text::number;
+use super::claims::{Judged, verdict_cell};
+use super::{Cell, Table};
+use crate::claim::Verdict;
+
+/// What the conclusion is judged from: one experiment's run and its judged claims.
+pub struct Evidence<'a> {
+    /// The experiment's name.
+    pub experiment: &'a str,
+    /// The run that is shown for it.
+    pub run: Option<&'a RunRecord>,
+    /// Its claims.
+    pub judged: &'a [Judged],
+}
+
+/// The evidence, row by row, and what it comes to; `None` if there is no claim about a figure.
+pub fn fill(evidence: &[Evidence]) -> Option<Table> {
+    let mut rows = Vec::new();
+    let mut verdicts = Vec::new();
+    for (experiment, judged) in evidence
+        .iter()
+        .flat_map(|it| it.judged.iter().map(|judged| (it.experiment, judged)))
+    {
+        if judged.claim.place.starts_with("Figure") {
+            verdicts.push(judged.verdict.clone());
+            rows.push(vec![
+                Cell::text(format!("{}: {}", judged.claim.place, judged.claim.says)),
+                Cell::text(experiment).with_detail(judged.corpus_word.map(str::to_owned)),
+                Cell::number(judged.measured).with_detail(judged.claim.metric.clone()),
+                verdict_cell(&judged.verdict),
+            ]);
+        }
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    for it in evidence {
+        let Some(run) = it.run.filter(|run| run.counts()) else {
+            continue;
+        };
+        let synthetic = run
+            .stored
+            .record
+            .corpus
+            .as_ref()
+            .is_some_and(|corpus| corpus.synthetic);
+        if let Some((cell, verdict)) = likelihood(run).filter(|_| !synthetic) {
+            // The paper says of its sigmoid model that it did not learn: how well ours does is no evidence for the conclusion.
+            if !run.models_keys() {
+                verdicts.push(verdict.clone());
+            }
+            let corpus = Cell::text(it.experiment).with_detail(Some(run.corpus_name()));
+            rows.push(vec![Cell::text("Held-out nats per step are below the unigram's and the first-order Markov baseline's"), corpus, cell, verdict_cell(&verdict)]);
+        }
+        if let Some(overlap) = overlap(run).filter(|_| !synthetic) {
+            let what = "Share of the samples' runs of eight tokens that occur in train: high means copying";
+            rows.push(vec![
+                Cell::text(what),
+                Cell::text(it.experiment),
+                Cell::number(Some(overlap)),
+                Cell::text("–"),
+            ]);
+        }
+    }
+    let human = Verdict::NotComparable("human judgement was not measured".to_owned());
+    rows.push(vec![
+        Cell::text("The music passes as composed by a human"),
+        Cell::text("–"),
+        Cell::number(None),
+        verdict_cell(&human),
+    ]);
+    rows.push(vec![
+        Cell::text(
+            "Conclusion: the embeddings suggest moderate success at a viable generative model",
+        ),
+        Cell::text("all"),
+        Cell::number(None),
+        verdict_cell(&overall(&verdicts)),
+    ]);
+    let caption = "The paper's conclusion, judged: reproduced if every sentence about a figure is, and every token model's held-out score is below both \
+                   baselines. Whether people take the music for a human's was not measured.";
+    Some(Table {
+        name: "conclusion",
+        caption: caption.to_owned(),
+        columns: vec!["evidence", "experiment", "measured", "verdict"],
+        rows,
+    })
+}
+
+/// The weakest of the verdicts.
+fn overall(verdicts: &[Verdict]) -> Verdict {
+    let open = verdicts
+        .iter()
+        .filter(|it| {
+            matches!(
+                it,
+                Verdict::NotRun(_) | Verdict::NotComparable(_) | Verdict::PaperGivesNoNumber
+            )
+        })
+        .count();
+    if verdicts.contains(&Verdict::Differs) {
+        Verdict::Differs
+    } else if open > 0 {
+        Verdict::NotRun(format!(
+            "{open} of {} pieces of evidence are missing",
+            verdicts.len()
+        ))
+    } else if verdicts.contains(&Verdict::Close) {
+        Verdict::Close
+    } else {
+        Verdict::Reproduced
+    }
+}
+
+/// A run's test score beside its baselines', in nats per step: the one that answers for unknown tokens where there is one.
+fn likelihood(run: &RunRecord) -> Option<(Cell, Verdict)> {
+    let score = run
+        .number("test.nll_per_step.last")
+        .or_else(|| run.number("test.loss.last"))?;
+    let (unigram, markov) = (
+        run.number("baseline.unigram.test")?,
+        run.number("baseline.markov.test")?,
+    );
+    let verdict = if score < unigram && score < markov {
+        Verdict::Reproduced
+    } else {
+        Verdict::Differs
+    };
+    let beside = format!("unigram {}, Markov {}", number(unigram), number(markov));
+    Some((Cell::number(Some(score)).with_detail(Some(beside)), verdict))
+}
+
+/// The mean over the run's samples of the share of their n-grams that occur in train.
+fn overlap(run: &RunRecord) -> Option<f64> {
+    let generated = run
+        .statistics
+        .get("samples")?
+        .get("generated")?
+        .as_array()?;
+    let shares: Vec<f64> = generated
+        .iter()
+        .filter_map(|sample| sample.get("n_gram_overlap")?.as_f64())
+        .collect();
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weakest_evidence_decides() {
+        let missing = Verdict::NotRun(String::new());
+        assert_eq!(
+            overall(&[Verdict::Reproduced, Verdict::Reproduced]),
+            Verdict::Reproduced
+        );
+        assert_eq!(
+            overall(&[Verdict::Reproduced, Verdict::Close]),
+            Verdict::Close
+        );
+        assert_eq!(
+            overall(&[Verdict::Differs, missing.clone()]),
+            Verdict::Differs
+        );
+        assert_eq!(
+            overall(&[Verdict::Reproduced, missing]).reason(),
+            Some("1 of 2 pieces of evidence are missing")
+        );
+    }
+}
