@@ -36,11 +36,22 @@ use super::{KernelPath, Kernels, Precision};
 /// the denormal numbers.
 const HEADROOM: f32 = 60.0;
 
-/// Bytes that a slab's exponentials may take, unless that would leave fewer than [`LEAST_POSITIONS`].
-const SLAB_BYTES: usize = 96 << 20;
+/// How many positions make a slab: each slab reads `W` and writes `dW` once more, and its exponentials take memory.
+#[derive(Clone, Copy)]
+struct SlabLimit {
+    /// Bytes that the exponentials may take, unless that would leave fewer than `least` positions.
+    bytes: usize,
+    least: usize,
+}
 
-/// Fewest positions in a slab: each slab reads `W` and writes `dW` once more.
-const LEAST_POSITIONS: usize = 320;
+impl Default for SlabLimit {
+    fn default() -> Self {
+        Self {
+            bytes: 96 << 20,
+            least: 320,
+        }
+    }
+}
 
 /// Most positions in a slab when nothing is stored.
 const FORWARD_POSITIONS: usize = 960;
@@ -67,6 +78,7 @@ const fn kernel_columns(lanes: usize, wide: bool) -> usize {
 /// What the head keeps from call to call.
 #[derive(Default)]
 pub(super) struct HeadWorkspace {
+    limit: SlabLimit,
     rows: Buffer,
     shift: Buffer,
     target: Buffer,
@@ -116,7 +128,8 @@ impl Kernels {
             return 0.0;
         }
         let pair = if precision == Precision::Bf16 { 2 } else { 1 };
-        let most = (SLAB_BYTES / 4 * pair / bias.len()).max(LEAST_POSITIONS);
+        let SlabLimit { bytes, least } = self.head.limit;
+        let most = (bytes / 4 * pair / bias.len()).max(least);
         let gradients = Gradients {
             scale,
             dh: Shared::of(dh),

@@ -9,6 +9,7 @@ struct Case {
     bias: Vec<f32>,
     targets: Vec<u32>,
     hidden: usize,
+    limit: SlabLimit,
 }
 
 impl Case {
@@ -22,11 +23,13 @@ impl Case {
                 .map(|_| numbers.below(vocabulary) as u32)
                 .collect(),
             hidden,
+            limit: SlabLimit::default(),
         }
     }
 
     fn run(&self, path: KernelPath, precision: Precision, threads: usize) -> (f64, [Vec<f32>; 3]) {
         let mut kernels = Kernels::new(path, threads);
+        kernels.head.limit = self.limit;
         let mut gradients =
             [&self.h, &self.w, &self.bias].map(|values| vec![f32::NAN; values.len()]);
         let [dh, dw, db] = &mut gradients;
@@ -93,6 +96,29 @@ fn loss_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
             );
             for (found, truth) in found.iter().zip(&gradients) {
                 reference::assert_close(found, truth, 5e-6, &name);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_slabs_add_up_to_the_whole() {
+    let mut case = Case::new(131, 20, 97, 0.7);
+    case.limit = SlabLimit {
+        bytes: 0,
+        least: 40,
+    };
+    let (truth, gradients) = case.truth();
+    for path in KernelPath::testable() {
+        for (precision, tolerance) in [(Precision::F32, 5e-6), (Precision::Bf16, 2e-2)] {
+            let (total, found) = case.run(path, precision, 2);
+            let name = format!("{} {precision:?}", path.name());
+            assert!(
+                (total - truth).abs() <= tolerance * truth,
+                "{name}: {total} for {truth}"
+            );
+            for (found, truth) in found.iter().zip(&gradients) {
+                reference::assert_close(found, truth, tolerance, &name);
             }
         }
     }
