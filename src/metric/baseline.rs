@@ -167,7 +167,8 @@ mod tests {
             .collect();
         let plain = NoteBaseline::fit([&held[..]], false);
         let chain = NoteBaseline::fit([&held[..]], true);
-        assert!(chain.nll(&held) < 0.5 * plain.nll(&held));
+        // The plain guess pays ln 2 a step for the key; the chain pays for one change of it. The other keys cost both the same.
+        assert!(plain.nll(&held) - chain.nll(&held) > 50.0);
     }
 
     #[test]

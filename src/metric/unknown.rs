@@ -55,14 +55,12 @@ mod tests {
 
     #[test]
     fn the_density_adds_up_to_one_over_known_and_unseen_chords() {
-        // Only keys 60 and 61 ever vary enough to matter: the other 86 keys' chords are summed in closed form by symmetry,
-        // so give them practically no mass with a long silent train piece.
+        // After so long a silence, chords of three notes and more have a probability of third order in 1 / 2,000,002.
         let train = vec![0u128; 2_000_000];
         let known = [0u128, 1 << 60];
         let rule = UnknownRule::fit([&train[..]], known, 5, 98);
         assert!((rule.epsilon - 0.06).abs() < 1e-12);
         let known_total: f64 = (1.0 - rule.epsilon) * 1.0;
-        // All unseen chords of one note, and of two notes: the rest is of third order in 1 / 2,000,002.
         let singles = (21..=108u32)
             .filter(|&pitch| pitch != 60)
             .map(|pitch| 1u128 << pitch);
