@@ -13,12 +13,13 @@ use crate::encoding::dataset::Dataset;
 use crate::encoding::statistics::{Statistics, duration_of_bin, statistics};
 use crate::experiment::Experiment;
 use crate::model::backend::Backend;
+use crate::model::parameters;
 use crate::run::Run;
 use crate::single_note::{Tables, played, single_notes};
 use crate::training::baselines::baselines;
 use crate::training::data::Data;
 use crate::training::evaluate::{PieceScore, evaluate};
-use crate::training::{Trainer, initial_network, log_score};
+use crate::training::{Trainer, initial_weights, log_score};
 
 /// Writes all that a finished run says of itself besides its weights and samples. The network is the one to be judged.
 #[expect(
@@ -109,24 +110,19 @@ fn analyse_embeddings<D: Backend>(
     data: &Data,
     trainer: &Trainer<D>,
 ) -> Result<Value> {
-    let untrained = initial_network(
-        &experiment.model,
-        &experiment.training,
-        data,
-        trainer.network.runtime().clone(),
-    )?;
-    let (trained, untrained) = (trainer.network.parameters(), untrained.parameters());
-    let table = |arrays: Vec<crate::model::parameters::Array>| {
-        arrays.into_iter().next().map(|it| it.values)
-    };
-    let (Some(trained), Some(untrained)) = (table(trained.arrays()), table(untrained.arrays()))
-    else {
-        return Ok(Value::Null);
-    };
+    let Experiment {
+        model, training, ..
+    } = experiment;
+    let trained = parameters::array("embedding", trainer.network.parameters().embedding()).values;
+    let untrained = parameters::initial_embedding(
+        model,
+        data.vocabulary_size(),
+        &mut initial_weights(training),
+    );
     let tables = Tables {
         trained: &trained,
         untrained: &untrained,
-        width: experiment.model.embedding,
+        width: model.embedding,
     };
     let kind = experiment.encoding.kind;
     let maps: Vec<NoteMap> = single_notes(kind, encoding, &dataset.vocabulary, &tables);

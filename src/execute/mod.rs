@@ -6,7 +6,7 @@ mod conclusion;
 mod samples;
 mod trained;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -90,6 +90,9 @@ pub fn execute(
         dataset.tokens.len(),
         dataset.vocabulary.len()
     ))?;
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(Ending::Interrupted);
+    }
     let mut stage = Stage {
         experiment,
         corpus: &corpus,

@@ -203,15 +203,18 @@ impl<D: Backend> Network<D> {
         let (weight, bias) = self.parameters.output();
         match &batch.targets {
             Symbols::Tokens(targets) => {
-                let known: Vec<u32> = targets
-                    .iter()
-                    .map(|&t| if t == NO_TOKEN { 0 } else { t })
-                    .collect();
-                let mut nll = D::softmax_nll(&self.runtime, &h, weight, bias, &known);
-                for (nll, &target) in nll.iter_mut().zip(targets) {
-                    if target == NO_TOKEN {
-                        *nll = 0.0;
-                    }
+                // The projection is most of the work: it is spared where there is no target.
+                let (rows, wanted): (Vec<u32>, Vec<u32>) = (0..)
+                    .zip(targets.iter().copied())
+                    .filter(|&(_, target)| target != NO_TOKEN)
+                    .unzip();
+                let mut nll = vec![0.0; targets.len()];
+                if !rows.is_empty() {
+                    let h = D::gather(&self.runtime, h, &rows);
+                    let found = D::softmax_nll(&self.runtime, &h, weight, bias, &wanted);
+                    rows.iter()
+                        .zip(found)
+                        .for_each(|(&row, found)| nll[row as usize] = found);
                 }
                 Ok(Evaluation {
                     nll,

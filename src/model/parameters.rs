@@ -79,10 +79,7 @@ impl<D: Backend> Parameters<D> {
         runtime: &Runtime<D>,
         rng: &mut ChaCha8Rng,
     ) -> Self {
-        let symbols = match config.kind {
-            ModelKind::Token => vocabulary,
-            ModelKind::Sigmoid => embedding::KEYS,
-        };
+        let symbols = symbols(config, vocabulary);
         let (e, h) = (config.embedding, config.hidden);
         let mut shapes = vec![("embedding".to_string(), (symbols, e))];
         for layer in 0..config.layers {
@@ -95,12 +92,12 @@ impl<D: Backend> Parameters<D> {
         shapes.push(("output.bias".to_string(), (1, symbols)));
         let bound = 1.0 / (h as f32).sqrt();
         let draw = |(name, shape): (String, (usize, usize))| {
-            let values = (0..shape.0 * shape.1)
-                .map(|_| match name.as_str() {
-                    "embedding" => config.embedding_deviation * standard_normal(rng),
-                    _ => rng.gen_range(-bound..bound),
-                })
-                .collect();
+            let values = match name.as_str() {
+                "embedding" => initial_embedding(config, vocabulary, rng),
+                _ => (0..shape.0 * shape.1)
+                    .map(|_| rng.gen_range(-bound..bound))
+                    .collect(),
+            };
             let few_rows = name == "embedding" && config.kind == ModelKind::Token;
             let tensor = runtime.device.tensor_from_vec(values, shape);
             Parameter {
@@ -167,8 +164,28 @@ impl<D: Backend> Parameters<D> {
     }
 }
 
+/// Rows of the embedding table and of the projection.
+fn symbols(config: &ModelConfig, vocabulary: usize) -> usize {
+    match config.kind {
+        ModelKind::Token => vocabulary,
+        ModelKind::Sigmoid => embedding::KEYS,
+    }
+}
+
+/// The embedding table `(V, E)` before training: what [`Parameters::initial`] draws first.
+pub fn initial_embedding(
+    config: &ModelConfig,
+    vocabulary: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<f32> {
+    let count = symbols(config, vocabulary) * config.embedding;
+    (0..count)
+        .map(|_| config.embedding_deviation * standard_normal(rng))
+        .collect()
+}
+
 /// A copy of a contiguous matrix on the host.
-pub(crate) fn array<D: Backend>(name: &str, tensor: &Matrix<D>) -> Array {
+pub fn array<D: Backend>(name: &str, tensor: &Matrix<D>) -> Array {
     let (rows, columns) = *tensor.shape();
     let mut values = vec![0.0; rows * columns];
     tensor.copy_into(&mut values);

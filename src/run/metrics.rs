@@ -281,7 +281,7 @@ fn read(path: &Path) -> Result<Table> {
     if sha256(&bytes)[..16] != *checksum {
         return Err(damaged(path, "its bytes do not have the checksum in its name").into());
     }
-    Table::from_parquet(&bytes).map_err(|error| damaged(path, &format!("{error:#}")).into())
+    Table::from_intact_parquet(&bytes).map_err(|error| damaged(path, &format!("{error:#}")).into())
 }
 
 fn damaged(path: &Path, reason: &str) -> RunError {

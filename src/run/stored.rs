@@ -135,8 +135,14 @@ impl StoredRun {
 
     /// A table of the run, for example `evaluation.parquet`.
     pub fn table(&self, file: &str) -> Result<Table> {
-        Table::from_parquet(&self.read_bytes(file)?)
-            .map_err(|error| self.damaged(file, &format!("{error:#}")))
+        let bytes = self.read_bytes(file)?;
+        let is_sealed = self.record.files.iter().any(|known| known.path == file);
+        let table = if is_sealed {
+            Table::from_intact_parquet(&bytes)
+        } else {
+            Table::from_parquet(&bytes)
+        };
+        table.map_err(|error| self.damaged(file, &format!("{error:#}")))
     }
 
     /// The bytes of one of the run's files; where the record holds its checksum, they are what was written.

@@ -423,3 +423,30 @@ fn a_newer_format_is_refused() {
             .contains("newer harness")
     );
 }
+
+#[test]
+fn a_table_by_other_hands_is_read_only_under_a_records_checksum() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stored = undisturbed(folder.path());
+    let path = stored.path.join("metrics.parquet");
+    // The same table without the checksum that harness writes into it.
+    let mut bytes = fs::read(&path).unwrap();
+    let mark = bytes
+        .windows(15)
+        .position(|it| it == b"harness-sha256:")
+        .unwrap();
+    bytes.drain(mark..mark + 15 + 64);
+    fs::write(&path, &bytes).unwrap();
+    assert!(stored.metrics().is_err());
+    let known = stored
+        .record
+        .files
+        .iter_mut()
+        .find(|it| it.path == "metrics.parquet")
+        .unwrap();
+    known.sha256 = sha256(&bytes);
+    assert_eq!(stored.metrics().unwrap().rows().unwrap().len(), 45);
+    stored.record.files.clear();
+    let message = format!("{:#}", stored.metrics().unwrap_err());
+    assert!(message.contains("carries no checksum"), "{message}");
+}

@@ -50,7 +50,7 @@ pub struct Progress {
     pub epoch: u32,
     /// Mean loss of the last window, nats per token (per time step for the sigmoid model).
     pub loss: f64,
-    /// Tokens (time steps) trained on per second, since the loop began.
+    /// Tokens (time steps) trained on per second since the loop began, evaluation and records aside.
     pub tokens_per_second: f64,
     /// The held-out score, at the end of an epoch that was scored.
     pub valid: Option<f64>,
@@ -112,7 +112,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
         runtime: Runtime<D>,
         step_limit: Option<u64>,
     ) -> Result<Self> {
-        let network = initial_network(model, config, data, runtime)?;
+        let network = Network::new(
+            model,
+            data.vocabulary_size(),
+            runtime,
+            &mut initial_weights(config),
+        )?;
         let optimizer = Optimizer::new(&config.optimizer(), &network)?;
         let stream = Stream::new(
             data.train.clone(),
@@ -200,14 +205,16 @@ impl<'a, D: Backend> Trainer<'a, D> {
                     }
                 }
             });
-            let started = Instant::now();
+            let mut seconds = 0.0;
             while !self.is_complete() {
                 let batch = batches
                     .recv()
                     .context("the thread that prepares batches has died")?;
+                let started = Instant::now();
                 let loss = self.train_step(&batch, run)?;
+                seconds += started.elapsed().as_secs_f64();
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
-                let tokens_per_second = tokens as f64 / started.elapsed().as_secs_f64();
+                let tokens_per_second = tokens as f64 / seconds;
                 let valid = match self.step.is_multiple_of(windows) || self.step == steps {
                     true => self.end_epoch(run, tokens_per_second)?,
                     false => None,
@@ -378,19 +385,9 @@ impl<'a, D: Backend> Trainer<'a, D> {
     }
 }
 
-/// The network before training: the same seed always draws the same weights.
-pub fn initial_network<D: Backend>(
-    model: &ModelConfig,
-    config: &TrainingConfig,
-    data: &Data,
-    runtime: Runtime<D>,
-) -> Result<Network<D>> {
-    Network::new(
-        model,
-        data.vocabulary_size(),
-        runtime,
-        &mut random::stream(config.seed, "initial weights"),
-    )
+/// The stream that the weights before training are drawn from.
+pub fn initial_weights(config: &TrainingConfig) -> ChaCha8Rng {
+    random::stream(config.seed, "initial weights")
 }
 
 /// Logs a mean loss under its name: per token for tokens, per time step for keys.
