@@ -7,7 +7,7 @@ use crate::artifacts;
 use crate::batch::Symbols;
 use crate::corpus::{midi, score::Score};
 use crate::encoding::dataset::Dataset;
-use crate::encoding::{Encode, EncodingKind, Symbol};
+use crate::encoding::{Encode, Symbol};
 use crate::experiment::Experiment;
 use crate::generate::generate;
 use crate::metric::music;
@@ -63,7 +63,7 @@ pub fn write<D: Backend>(
             notes: sample::notes(&score),
         });
     }
-    samples.extend(excerpt(run, experiment, encoding, dataset, data)?);
+    samples.extend(excerpt(run, encoding, dataset, data)?);
     run.write_json(artifacts::SAMPLES, &samples)?;
     Ok(json!({ "n_gram": N_GRAM, "generated": measured }))
 }
@@ -81,21 +81,15 @@ pub fn score_of(
     encoding.decode(&symbols)
 }
 
-/// The beginning of the first held-out piece, where the corpus may be shown: piano rolls, and what harness composed itself.
+/// The beginning of the first held-out piece, where a record may show it: of `muse`, and of what harness composed itself.
 fn excerpt(
     run: &mut Run,
-    experiment: &Experiment,
     encoding: &dyn Encode,
     dataset: &Dataset,
     data: &Data,
 ) -> Result<Option<Sample>> {
-    let is_roll = experiment.encoding.kind != EncodingKind::MidiMessage;
-    let may_show = is_roll
-        || run
-            .record()
-            .corpus
-            .as_ref()
-            .is_some_and(|corpus| corpus.synthetic);
+    let corpus = run.record().corpus.as_ref();
+    let may_show = corpus.is_some_and(|corpus| corpus.synthetic || corpus.name == "muse");
     let Some(piece) = data.test.first().filter(|_| may_show) else {
         return Ok(None);
     };
