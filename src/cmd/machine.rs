@@ -22,7 +22,7 @@ pub struct MachineArgs {
     /// Threads of the CPU [default: all]; the result does not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Force a kernel path of the CPU: avx512, avx2 or plain [default: the best this CPU has]
+    /// Force a kernel path of the CPU: avx512bf16, avx512, avx2 or plain [default: the best this CPU has]
     #[arg(long, value_name = "PATH")]
     kernel_path: Option<String>,
 }

@@ -29,11 +29,11 @@ pub struct Cli {
 }
 
 const NOTES: &str = "\
-A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in
-runs/, then in reports/records/. Tables go to standard output, progress and logs to standard error.
+A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in runs/, then in \
+reports/records/. Tables go to standard output, progress and logs to standard error.
 
-Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run;
-3 the run failed or its corpus cannot be had; 4 integrity; 130 interrupted.";
+Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the run failed or \
+its corpus cannot be had; 4 integrity; 130 interrupted.";
 
 /// A gate failed.
 pub const GATE: u8 = 1;
