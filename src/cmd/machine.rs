@@ -13,6 +13,9 @@ use crate::execute::Machine;
 use crate::kernel::KernelPath;
 use crate::training::Progress;
 
+/// More threads than any machine has cores for only get in each other's way.
+const MOST_THREADS: usize = 1024;
+
 /// Where to compute.
 #[derive(Debug, clap::Args)]
 pub struct MachineArgs {
@@ -34,7 +37,10 @@ impl MachineArgs {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        ensure!(threads > 0, "--threads must be at least 1");
+        ensure!(
+            (1..=MOST_THREADS).contains(&threads),
+            "--threads must be from 1 to {MOST_THREADS}"
+        );
         let kernel_path = match &self.kernel_path {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),
