@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod artifacts;
 pub mod batch;
+pub mod checksum;
 pub mod claim;
 pub mod cmd;
 pub mod corpus;

@@ -4,7 +4,6 @@
 
 pub mod baseline;
 pub mod embedding;
-pub mod likelihood;
 pub mod music;
 pub mod projection;
 pub mod unknown;

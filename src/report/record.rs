@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::text::short;
 use crate::analysis::MapPoint;
 use crate::artifacts::{self, NoteMap};
+use crate::checksum::sha256;
 use crate::claim::Claim;
-use crate::run::{State, StoredRun, Table, sha256};
+use crate::run::{State, StoredRun, Table};
 use crate::sample::Sample;
 
 pub use crate::artifacts::{CorpusPoint, Evaluation};

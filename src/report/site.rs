@@ -21,8 +21,9 @@ use super::figure::{Drawing, Section, png};
 use super::page::{self, ExperimentReport, IndexReport};
 use super::record::RunRecord;
 use super::table::{TABLES, Table, claims, hyperparameters};
+use crate::checksum::sha256;
 use crate::claim::Claim;
-use crate::run::{Store, sha256, write_atomically};
+use crate::run::{Store, write_atomically};
 use crate::sample::Origin;
 
 /// The manifest's name.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use polars::prelude::{ChunkCompareIneq, UniqueKeepStrategy};
 
-use super::disk::{create_folder, sha256, sync_folder, write_atomically};
+use super::disk::{create_folder, sync_folder, write_atomically};
 use super::error::RunError;
 use super::record::Execution;
 use super::table::Table;
+use crate::checksum::sha256;
 
 /// One measured value.
 #[derive(Debug, Clone, PartialEq)]

@@ -38,7 +38,7 @@ mod tests;
 
 pub use checkpoint::{ArrayData, Checkpoint, NamedArray, read_arrays, write_arrays};
 pub use code::CodeVersion;
-pub use disk::{sha256, sha256_of_file, write_atomically};
+pub use disk::write_atomically;
 pub use error::RunError;
 pub use metrics::{Metrics, Point, Row};
 pub use record::{CorpusIdentity, Environment, Event, Execution, FileChecksum, Record, Status};

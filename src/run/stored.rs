@@ -9,13 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
 use super::code::CodeVersion;
-use super::disk::{files_below, remove_unfinished, sha256};
+use super::disk::{files_below, remove_unfinished};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
 use super::record::{Environment, Event, Execution, RECORD, Record, Status};
 use super::table::Table;
 use super::writer::Run;
+use crate::checksum::sha256;
 
 /// A run as it lies on disk.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use polars::prelude::{
     ParquetWriter, PolarsResult, SerReader, Series, SortMultipleOptions,
 };
 
-use super::disk::sha256;
+use crate::checksum::sha256;
 
 /// No table of a run comes near this many bytes; a file that does is not ours to read.
 const MOST_BYTES: usize = 1 << 30;

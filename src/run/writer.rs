@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_checkpoint, write_arrays};
 use super::clock;
-use super::disk::{create_folder, files_below, sha256_of_file, write_atomically};
+use super::disk::{create_folder, files_below, write_atomically};
 use super::lock::{LOCK, Lock};
 use super::metrics::{Row, Segments, load};
 use super::record::{CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, Status};
 use super::table::Table;
+use crate::checksum::sha256_of_file;
 
 /// How often [`Run::tick`] writes.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -248,7 +249,10 @@ impl Run {
             .filter(|path| is_sealed(path))
         {
             if self.record.files.iter().all(|known| known.path != path) {
-                let (sha256, bytes) = sha256_of_file(&self.folder.join(&path))?;
+                let (sha256, bytes) =
+                    sha256_of_file(&self.folder.join(&path)).with_context(|| {
+                        format!("failed to read '{path}' of run {}", self.record.id)
+                    })?;
                 self.record.files.push(FileChecksum {
                     path,
                     sha256,
