@@ -12,12 +12,13 @@ use serde_yaml::Value;
 use sha2::{Digest, Sha256};
 
 use crate::analysis::AnalysisConfig;
-use crate::claim::{Claim, Tolerance};
+use crate::claim::Claim;
 use crate::corpus::split::SplitConfig;
 use crate::encoding::vocabulary::VocabularyConfig;
 use crate::encoding::{EncodingConfig, EncodingKind};
 use crate::generate::SamplesConfig;
 use crate::model::{ModelConfig, ModelKind};
+use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
 
 /// A declarative experiment: what to train on what, how to judge it, and what the paper claims of it.

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::grouped;
 use crate::corpus::catalogue::{Counts, Format};
 use crate::corpus::split::{Split, SplitConfig, assign};
 use crate::corpus::{Corpus, OpenOptions, Remark, WhyLeftOut};
@@ -14,6 +13,7 @@ use crate::encoding::dataset::{Dataset, Piece};
 use crate::encoding::statistics::statistics;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
+use crate::number::grouped;
 
 /// The arguments of `harness corpus stats`.
 #[derive(Debug, clap::Args)]
