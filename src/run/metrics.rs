@@ -47,12 +47,7 @@ pub struct Metrics {
 const KEY: [&str; 3] = ["step", "split", "metric"];
 
 impl Metrics {
-    /// The metrics in `rows`; of rows with the same step, split and metric the last counts.
-    pub fn from_rows(rows: &[Row]) -> Result<Self> {
-        Self::from_table(table_of(rows)?)
-    }
-
-    /// The metrics in a table of columns `step, epoch, split, metric, value`.
+    /// The metrics in a table of columns `step, epoch, split, metric, value`; of rows with the same step, split and metric the last counts.
     pub fn from_table(table: Table) -> Result<Self> {
         let keys: Vec<String> = KEY.map(String::from).to_vec();
         let frame = table

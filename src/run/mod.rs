@@ -47,4 +47,4 @@ pub use store::{Listed, NewRun, Store};
 pub use stored::{State, StoredRun};
 pub use table::{Table, Values};
 pub use verify::{Problem, Verification};
-pub use writer::Run;
+pub use writer::{Run, WEIGHTS};

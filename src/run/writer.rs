@@ -17,6 +17,9 @@ use super::record::{CorpusIdentity, Event, Execution, FileChecksum, RECORD, Reco
 use super::table::Table;
 use crate::checksum::sha256_of_file;
 
+/// The file of the trained weights.
+pub const WEIGHTS: &str = "final.safetensors";
+
 /// How often [`Run::tick`] writes.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -185,7 +188,7 @@ impl Run {
 
     /// Writes the trained weights as `final.safetensors`: nothing else is in it, so equal weights give equal bytes.
     pub fn save_final(&mut self, weights: &[NamedArray]) -> Result<()> {
-        write_arrays(&self.folder.join("final.safetensors"), weights)
+        write_arrays(&self.folder.join(WEIGHTS), weights)
     }
 
     /// Writes a table as Parquet, for example `evaluation.parquet`.
