@@ -15,10 +15,13 @@ pub mod device;
 pub mod diff;
 pub mod encoding;
 pub mod execute;
+pub mod exit_code;
 pub mod experiment;
 pub mod generate;
 pub mod kernel;
 pub mod metric;
+#[cfg(test)]
+mod mirror;
 pub mod model;
 pub mod number;
 pub mod random;
