@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use split::Split;
 
 use crate::checksum::{hex, sha256};
+use crate::exit_code::{FAILED, INTEGRITY, USAGE};
 
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,9 +95,9 @@ impl CorpusError {
     /// The exit code of a program that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CorpusError::Unknown(_) => 2,
-            CorpusError::Unavailable(_) | CorpusError::Disk(_) => 3,
-            CorpusError::Integrity(_) => 4,
+            CorpusError::Unknown(_) => USAGE,
+            CorpusError::Unavailable(_) | CorpusError::Disk(_) => FAILED,
+            CorpusError::Integrity(_) => INTEGRITY,
         }
     }
 }
