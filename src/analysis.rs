@@ -4,7 +4,7 @@
 //! What is compared: the trained rows in their own space, the same tokens' rows before training, and two flat pictures of the
 //! trained rows (t-SNE and principal components). How labels keep together is asked for ON against OFF and for the three registers.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Json, Value, json};
 
@@ -127,6 +127,34 @@ impl Default for AnalysisConfig {
 }
 
 impl AnalysisConfig {
+    /// Checks each value.
+    ///
+    /// # Errors
+    /// Names the setting, as in an experiment, and its range.
+    pub fn validate(&self) -> Result<()> {
+        ensure!(
+            self.perplexity.is_finite() && self.perplexity >= 1.0,
+            "analysis.perplexity must be a number of at least 1"
+        );
+        ensure!(
+            self.iterations > 0,
+            "analysis.iterations must be at least 1"
+        );
+        ensure!(
+            !self.seeds.is_empty(),
+            "analysis.seeds must name at least one seed"
+        );
+        ensure!(
+            self.neighbours > 0,
+            "analysis.neighbours must be at least 1"
+        );
+        ensure!(
+            self.permutations > 0,
+            "analysis.permutations must be at least 1"
+        );
+        Ok(())
+    }
+
     /// What a smoke run makes of it: the same path, two maps of few iterations.
     pub fn smoke(mut self) -> Self {
         self.iterations = self.iterations.min(100);
@@ -198,7 +226,8 @@ pub fn analyse_all(
 /// Measures the rows of the map called `name` (such as `most-frequent` or `mean`).
 ///
 /// `played` counts the notes of each pitch in the corpus: the middle half of them bounds the "mid-range". With fewer than
-/// [`FEWEST_ROWS`] rows, or rows that are all equal, nothing is measured and `statistics.skipped` says why.
+/// [`FEWEST_ROWS`] rows, or rows that t-SNE cannot map, nothing is measured and `statistics.skipped` says why: a trained model
+/// is not lost for want of a map.
 pub fn analyse(
     name: &str,
     rows: &[NoteRow],
@@ -207,26 +236,32 @@ pub fn analyse(
 ) -> Result<Analysis> {
     let trained: Vec<Vec<f64>> = rows.iter().map(|row| row.trained.clone()).collect();
     let untrained: Vec<Vec<f64>> = rows.iter().map(|row| row.untrained.clone()).collect();
+    let skipped = |why: String| Analysis {
+        statistics: json!({ "rows": rows.len(), "skipped": why }),
+        points: Vec::new(),
+    };
     if rows.len() < FEWEST_ROWS {
-        let why = format!(
-            "{} single-note tokens; at least {FEWEST_ROWS} are needed",
-            rows.len()
-        );
-        return Ok(Analysis {
-            statistics: json!({ "rows": rows.len(), "skipped": why }),
-            points: Vec::new(),
-        });
+        let rows = rows.len();
+        return Ok(skipped(format!(
+            "{rows} single-note tokens; at least {FEWEST_ROWS} are needed"
+        )));
     }
     let perplexity = config.perplexity.min(tsne::largest_perplexity(rows.len()));
+    let first_seed = config.seeds.first().copied().unwrap_or(0);
+    let map = |rows: &[Vec<f64>], seed: u64| tsne::embed(rows, perplexity, config.iterations, seed);
     let maps = config
         .seeds
         .iter()
-        .map(|seed| tsne::embed(&trained, perplexity, config.iterations, *seed))
-        .collect::<Result<Vec<_>>>()
-        .with_context(|| format!("failed to draw the map '{name}'"))?;
-    let first_seed = config.seeds.first().copied().unwrap_or(0);
-    let untrained_map = tsne::embed(&untrained, perplexity, config.iterations, first_seed)
-        .with_context(|| format!("failed to draw the untrained map '{name}'"))?;
+        .map(|seed| map(&trained, *seed))
+        .collect::<Result<Vec<_>>>();
+    let (maps, untrained_map) = match (maps, map(&untrained, first_seed)) {
+        (Ok(maps), Ok(untrained_map)) => (maps, untrained_map),
+        (Err(error), _) | (_, Err(error)) => {
+            return Ok(skipped(format!(
+                "failed to draw the map '{name}': {error:#}"
+            )));
+        }
+    };
     let (pca, shares) = principal_components(&trained);
 
     let mut points = Vec::new();

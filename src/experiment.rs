@@ -9,14 +9,14 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
-use sha2::{Digest, Sha256};
 
 use crate::analysis::AnalysisConfig;
 use crate::claim::Claim;
 use crate::corpus::split::SplitConfig;
-use crate::encoding::vocabulary::VocabularyConfig;
+use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
 use crate::generate::SamplesConfig;
+use crate::metric::METRICS;
 use crate::model::{ModelConfig, ModelKind};
 use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
@@ -56,7 +56,7 @@ pub struct Experiment {
     /// The music it generates when it is trained.
     #[serde(default)]
     pub samples: SamplesConfig,
-    /// Tolerances of `diff` and `reproduce`, by metric name, where the metric's own does not fit.
+    /// Tolerances of `diff`, by metric name, where the metric's own does not fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tolerances: BTreeMap<String, Tolerance>,
     /// What the paper gives for this experiment: dotted key → place in the paper.
@@ -106,14 +106,6 @@ impl Experiment {
         serde_yaml::to_string(self).expect("an experiment that was read can be written")
     }
 
-    /// SHA-256 of the resolved experiment, in hexadecimal.
-    pub fn hash(&self) -> String {
-        Sha256::digest(self.to_yaml())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
     /// What `--smoke` makes of an experiment: the same path through the code, minutes made seconds.
     pub fn smoke(mut self) -> Self {
         self.training.epochs = self.training.epochs.min(2);
@@ -138,20 +130,33 @@ impl Experiment {
             self.evaluation.batch_size > 0,
             "evaluation.batch_size must be at least 1"
         );
-        ensure!(
-            !self.analysis.seeds.is_empty(),
-            "analysis.seeds must name at least one seed"
-        );
-        ensure!(
-            self.analysis.neighbours > 0,
-            "analysis.neighbours must be at least 1"
-        );
+        self.analysis.validate()?;
         self.samples.validate()?;
         ensure!(
             (self.encoding.kind == EncodingKind::MultiHot)
                 == (self.model.kind == ModelKind::Sigmoid),
             "model.kind: the sigmoid model reads the multi-hot encoding and no other model does; set both or neither"
         );
+        ensure!(
+            self.encoding.kind != EncodingKind::MidiMessage
+                || self.vocabulary.from == VocabularySource::Corpus,
+            "vocabulary.from must be corpus with encoding.kind midi-message: a note message that the train split never shows would \
+             have no likelihood"
+        );
+        ensure!(
+            self.model.embedding >= 2,
+            "model.embedding must be at least 2, to be drawn as a map"
+        );
+        for name in self.tolerances.keys() {
+            let known = || METRICS.iter().map(|metric| metric.name);
+            let hint = nearest(name, known())
+                .map(|it| format!("; did you mean `{it}`?"))
+                .unwrap_or_default();
+            ensure!(
+                known().any(|it| it == name),
+                "tolerances.{name} is of a metric that is not measured{hint}"
+            );
+        }
         Ok(())
     }
 }
@@ -237,7 +242,7 @@ fn line_of(text: &str, problem: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const MINIMAL: &str = "title: A test\ncorpus: counterpoint\ntraining:\n  epochs: 3\n";
+    const MINIMAL: &str = "title: A test\ncorpus: counterpoint\nvocabulary:\n  from: corpus\ntraining:\n  epochs: 3\n";
 
     #[test]
     fn spells_out_every_default() {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::score::{BEATS_PER_MINUTE, NoteKind, Score};
+use crate::corpus::score::{BEATS_PER_MINUTE, Note, Score};
 
 /// Where a sample's music is from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,49 +60,20 @@ impl SampleNote {
     }
 }
 
-/// The notes of a score in seconds, to the millisecond.
-///
-/// A note-off ends the oldest open note of its track and pitch; one without a note is dropped; a note never ended lasts to the
-/// end of the score.
+/// The notes of a score in seconds, to the millisecond; what a note is, [`Score::each_note`] says.
 pub fn notes(score: &Score) -> Vec<SampleNote> {
     let seconds = |ticks: u64| {
         let beats = ticks as f64 / f64::from(score.ticks_per_beat.max(1));
         (beats * 60.0 / BEATS_PER_MINUTE * 1000.0).round() / 1000.0
     };
-    let mut notes: Vec<(u64, u64, u8)> = Vec::new();
-    for track in &score.tracks {
-        let mut open: Vec<(u64, u8)> = Vec::new();
-        let mut now = 0_u64;
-        for message in track {
-            now += u64::from(message.delta);
-            match message.kind {
-                NoteKind::On => open.push((now, message.pitch)),
-                NoteKind::Off => {
-                    if let Some(index) = open.iter().position(|(_, pitch)| *pitch == message.pitch)
-                    {
-                        let (onset, pitch) = open.remove(index);
-                        notes.push((onset, now - onset, pitch));
-                    }
-                }
-            }
-        }
-        let end = score.duration.max(now);
-        notes.extend(
-            open.into_iter()
-                .map(|(onset, pitch)| (onset, end - onset, pitch)),
-        );
-    }
-    notes.sort_by_key(|(onset, duration, pitch)| (*onset, *pitch, *duration));
-    notes
-        .into_iter()
-        .map(|(onset, duration, pitch)| SampleNote(seconds(onset), seconds(duration), pitch))
-        .collect()
+    let note = |note: Note| SampleNote(seconds(note.onset), seconds(note.duration), note.pitch);
+    score.notes().into_iter().map(note).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corpus::score::NoteMessage;
+    use crate::corpus::score::{NoteKind, NoteMessage};
 
     #[test]
     fn notes_are_timed_in_seconds_and_open_ones_last_to_the_end() {

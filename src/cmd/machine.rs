@@ -55,7 +55,7 @@ pub fn interruption() -> Result<Arc<AtomicBool>> {
         if shared.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(super::INTERRUPTED));
         }
-        eprintln!("interrupted: writing a checkpoint; once more to end at once");
+        eprintln!("interrupted: stopping at the next safe point; once more to end at once");
     })
     .context("failed to listen for Ctrl-C")?;
     Ok(flag)

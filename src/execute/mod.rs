@@ -162,6 +162,9 @@ impl Stage<'_> {
         if trainer.train(self.run, self.interrupted, self.watch)? == Ending::Interrupted {
             return Ok(Ending::Interrupted);
         }
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Ok(Ending::Interrupted);
+        }
         trainer.take_best(self.run)?;
         self.run.save_final(&weights(&trainer.network))?;
         let encoding = self.experiment.encoding.build()?;

@@ -36,7 +36,7 @@ pub fn write<D: Backend>(
     let mut samples = Vec::new();
     let mut measured = Vec::new();
     for index in 0..u64::from(settings.count) {
-        let seed = settings.seed + index;
+        let seed = settings.seed.wrapping_add(index);
         let mut rng = random::stream(seed, "sample");
         let silence = Symbols::Tokens(Vec::new());
         let drawn = generate(
@@ -53,10 +53,7 @@ pub fn write<D: Backend>(
         samples.push(Sample {
             file,
             origin: Origin::Generated,
-            description: format!(
-                "{} symbols from silence, by the weights with the best held-out score",
-                settings.length
-            ),
+            description: format!("{} symbols from silence", settings.length),
             seed: Some(seed),
             temperature: Some(f64::from(settings.temperature)),
             top_k: settings.top_k,
@@ -128,8 +125,12 @@ fn measures(score: &Score, tokens: &[u32], data: &Data) -> Value {
         "pitches_used": music::pitches_used(score),
     });
     if !tokens.is_empty() {
-        measures["n_gram_overlap"] =
-            json!(music::n_gram_overlap(tokens, [data.train.tokens()], N_GRAM));
+        let pieces = data.train_pieces();
+        measures["n_gram_overlap"] = json!(music::n_gram_overlap(
+            tokens,
+            pieces.iter().map(|piece| piece.symbols.tokens()),
+            N_GRAM
+        ));
     }
     measures
 }

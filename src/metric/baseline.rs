@@ -3,45 +3,54 @@
 //! Note baselines score 88-key piano rolls in nats per time step, token baselines score token streams in nats per token.
 //! All are fitted on the train split. Each piece starts from silence, or from no token at all.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
-/// Lowest MIDI pitch of the 88 keys.
-const LOWEST_KEY: usize = 21;
-/// Number of keys.
-const KEYS: usize = 88;
+/// The MIDI pitches of the 88 keys of a piano.
+pub const PIANO: Range<usize> = 21..109;
+/// Every MIDI pitch.
+pub const ALL_PITCHES: Range<usize> = 0..128;
 
-fn sounds(step: u128, key: usize) -> bool {
-    step >> (LOWEST_KEY + key) & 1 == 1
+fn sounds(step: u128, pitch: usize) -> bool {
+    step >> pitch & 1 == 1
 }
 
-/// The probability of each key to sound, given whether it sounded in the step before: a first-order Markov chain for each key.
+/// The probability of each pitch to sound, given whether it sounded in the step before: a first-order Markov chain for each.
 ///
-/// With `remembers` off, the same for a key's plain frequency. Estimates are add-one smoothed.
+/// With `remembers` off, the same for a pitch's plain frequency. Estimates are add-one smoothed.
 pub struct NoteBaseline {
+    pitches: Range<usize>,
     remembers: bool,
-    /// `[sounded before][key]`: probability to sound.
-    probability: [[f64; KEYS]; 2],
+    /// `[sounded before][pitch]`: probability to sound.
+    probability: [[f64; 128]; 2],
 }
 
 impl NoteBaseline {
-    /// Fits on pieces, each a sequence of pitch masks (bit p: MIDI pitch p sounds).
-    pub fn fit<'a>(pieces: impl IntoIterator<Item = &'a [u128]>, remembers: bool) -> Self {
-        let mut on = [[1.0; KEYS]; 2];
-        let mut all = [[2.0; KEYS]; 2];
+    /// Fits on pieces, each a sequence of pitch masks (bit p: MIDI pitch p sounds); scores cover `pitches` alone.
+    pub fn fit<'a>(
+        pieces: impl IntoIterator<Item = &'a [u128]>,
+        pitches: Range<usize>,
+        remembers: bool,
+    ) -> Self {
+        let mut on = [[1.0; 128]; 2];
+        let mut all = [[2.0; 128]; 2];
         for piece in pieces {
             let mut before = 0;
             for &step in piece {
-                for key in 0..KEYS {
-                    let row = usize::from(remembers && sounds(before, key));
-                    all[row][key] += 1.0;
-                    on[row][key] += f64::from(u8::from(sounds(step, key)));
+                for pitch in pitches.clone() {
+                    let row = usize::from(remembers && sounds(before, pitch));
+                    all[row][pitch] += 1.0;
+                    on[row][pitch] += f64::from(u8::from(sounds(step, pitch)));
                 }
                 before = step;
             }
         }
-        let probability =
-            std::array::from_fn(|row| std::array::from_fn(|key| on[row][key] / all[row][key]));
+        let probability = std::array::from_fn(|row| {
+            std::array::from_fn(|pitch| on[row][pitch] / all[row][pitch])
+        });
         Self {
+            pitches,
             remembers,
             probability,
         }
@@ -58,18 +67,17 @@ impl NoteBaseline {
         total
     }
 
-    /// The probabilities of the 88 keys, given whether each sounded in the step `before`.
+    /// Negative log-likelihood of `step` after `before`, in nats.
     fn step_nll(&self, before: u128, step: u128) -> f64 {
-        (0..KEYS)
-            .map(|key| {
-                let p = self.probability[usize::from(self.remembers && sounds(before, key))][key];
-                if sounds(step, key) {
-                    -p.ln()
-                } else {
-                    -(-p).ln_1p()
-                }
-            })
-            .sum()
+        let nll = |pitch: usize| {
+            let p = self.probability[usize::from(self.remembers && sounds(before, pitch))][pitch];
+            if sounds(step, pitch) {
+                -p.ln()
+            } else {
+                -(-p).ln_1p()
+            }
+        };
+        self.pitches.clone().map(nll).sum()
     }
 
     /// Log-probability of one chord under independent keys, in nats; `before` matters only to a chain.
@@ -156,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_note_baseline_without_data_is_the_uniform_guess() {
-        let baseline = NoteBaseline::fit([], true);
+        let baseline = NoteBaseline::fit([], PIANO, true);
         assert!((baseline.nll(&[0, 1 << 60]) - 2.0 * 88.0 * 2f64.ln()).abs() < 1e-9);
     }
 
@@ -165,8 +173,8 @@ mod tests {
         let held: Vec<u128> = (0..100)
             .map(|step| if step < 50 { 0 } else { 1 << 60 })
             .collect();
-        let plain = NoteBaseline::fit([&held[..]], false);
-        let chain = NoteBaseline::fit([&held[..]], true);
+        let plain = NoteBaseline::fit([&held[..]], PIANO, false);
+        let chain = NoteBaseline::fit([&held[..]], PIANO, true);
         // The plain guess pays ln 2 a step for the key; the chain pays for one change of it. The other keys cost both the same.
         assert!(plain.nll(&held) - chain.nll(&held) > 50.0);
     }

@@ -2,9 +2,10 @@
 //!
 //! A model over chord tokens gives no probability to a chord outside its vocabulary. To score held-out music with a density,
 //! `P(x) = (1 − ε) · P_model(x)` where the chord is known, else `ε · Q(x)`, with `Q` the product of independent note
-//! frequencies of the train split, renormalised over the unseen chords, and `ε` the share of unseen steps in the valid split.
+//! frequencies of the train split, renormalised over the unseen chords, and `ε` the share of unseen steps in the valid split, by
+//! Laplace's rule of succession.
 
-use super::baseline::NoteBaseline;
+use super::baseline::{ALL_PITCHES, NoteBaseline};
 
 /// The rule fitted on one data set.
 pub struct UnknownRule {
@@ -26,7 +27,7 @@ impl UnknownRule {
         unseen: usize,
         steps: usize,
     ) -> Self {
-        let notes = NoteBaseline::fit(train, false);
+        let notes = NoteBaseline::fit(train, ALL_PITCHES, false);
         let known_mass: f64 = known
             .into_iter()
             .map(|chord| notes.log_probability(chord).exp())
@@ -64,7 +65,7 @@ mod tests {
         let singles = (21..=108u32)
             .filter(|&pitch| pitch != 60)
             .map(|pitch| 1u128 << pitch);
-        let pairs = (21..=108u32).flat_map(|a| (a + 1..=108).map(move |b| 1u128 << a | 1 << b));
+        let pairs = (0..=127u32).flat_map(|a| (a + 1..=127).map(move |b| 1u128 << a | 1 << b));
         let unseen_total: f64 = singles
             .chain(pairs)
             .map(|chord| (-rule.unseen(chord)).exp())

@@ -31,7 +31,7 @@ pub struct NewRun {
     pub experiment: String,
     /// The resolved experiment, as YAML.
     pub resolved: String,
-    /// The seed of every random stream.
+    /// The training seed.
     pub seed: u64,
     /// Whether this is a run of `--smoke`.
     pub smoke: bool,

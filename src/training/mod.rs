@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +74,6 @@ struct Position {
     epoch_loss: f64,
     /// The best score so far.
     best: Option<Best>,
-    /// Epochs since then.
-    stale_epochs: u32,
     /// Words drawn from the dropout stream.
     dropout_words: u64,
     /// Whether early stopping has ended the training.
@@ -302,35 +300,28 @@ impl<'a, D: Backend> Trainer<'a, D> {
             return Ok(None);
         }
         let started = Instant::now();
-        let score = self.score(run, Split::Valid)?;
-        run.log_timing(
-            step,
-            epoch,
-            "evaluation_seconds",
-            started.elapsed().as_secs_f64(),
+        let scores = evaluate(
+            &self.network,
+            self.data,
+            &self.data.valid,
+            self.evaluation.batch_size,
+        )?;
+        let score = log_score(run, step, epoch, Split::Valid, &scores, self.data);
+        let seconds = started.elapsed().as_secs_f64();
+        run.log_timing(step, epoch, "evaluation_seconds", seconds);
+        ensure!(
+            score.is_finite(),
+            "the score on the valid split is {score} at step {step}"
         );
-        if self.position.best.is_none_or(|best| score < best.score) {
-            self.position.best = Some(Best { step, epoch, score });
-            self.position.stale_epochs = 0;
-        } else {
-            self.position.stale_epochs += 1;
-            let patience = self.config.early_stopping;
-            self.position.stopped_early =
-                patience.is_some_and(|patience| self.position.stale_epochs >= patience);
+        match self.position.best {
+            Some(best) if score >= best.score => {
+                let patience = self.config.early_stopping;
+                self.position.stopped_early =
+                    patience.is_some_and(|patience| epoch - best.epoch >= patience);
+            }
+            _ => self.position.best = Some(Best { step, epoch, score }),
         }
         Ok(Some(score))
-    }
-
-    /// Scores the held-out split, logs what it comes to and returns what checkpoints are chosen by.
-    fn score(&self, run: &mut Run, split: Split) -> Result<f64> {
-        let pieces = match split {
-            Split::Train => bail!("the train split is not held out"),
-            Split::Valid => &self.data.valid,
-            Split::Test => &self.data.test,
-        };
-        let scores = evaluate(&self.network, self.data, pieces, self.evaluation.batch_size)?;
-        let score = log_score(run, self.step, self.epoch(), split, &scores, self.data);
-        Ok(score)
     }
 
     /// All that moves between steps.

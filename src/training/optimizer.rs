@@ -22,8 +22,7 @@ pub enum OptimizerKind {
 }
 
 /// An optimizer's settings; each kind reads its own and ignores the others'.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerConfig {
     /// SGD, RMSprop or Adam.
     pub kind: OptimizerKind,
