@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number::trimmed;
+use crate::tolerance::Tolerance;
+
 /// How many tolerances away a number still counts as [`Verdict::Close`].
 pub const CLOSE_TOLERANCES: f64 = 5.0;
 
@@ -38,18 +41,6 @@ pub struct Claim {
     /// What a reader should know beside the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-}
-
-/// How far a measured number may lie from the paper's; where both are given, either suffices.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tolerance {
-    /// A share of the paper's number: 0.02 is two per cent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub relative: Option<f64>,
-    /// In the number's own unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub absolute: Option<f64>,
 }
 
 /// Bounds on a measured number; every bound given must hold.
@@ -109,27 +100,6 @@ impl Verdict {
     }
 }
 
-impl Tolerance {
-    /// The largest distance from `value` that counts as reproduced, in the number's own unit.
-    pub fn allowance(&self, value: f64) -> f64 {
-        let relative = self.relative.map_or(0.0, |share| share * value.abs());
-        relative.max(self.absolute.unwrap_or(0.0))
-    }
-
-    /// The tolerance as a reader would write it, such as `± 2 %`.
-    pub fn describe(&self) -> String {
-        let relative = self
-            .relative
-            .map(|share| format!("± {} %", trim(share * 100.0)));
-        let absolute = self.absolute.map(|amount| format!("± {}", trim(amount)));
-        [relative, absolute]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" or ")
-    }
-}
-
 impl Expectation {
     /// The bounds as a reader would write them, such as `below 0.05`.
     pub fn describe(&self) -> String {
@@ -137,7 +107,7 @@ impl Expectation {
         let metrics = [("below", &self.below_metric), ("above", &self.above_metric)];
         let numbers = numbers
             .iter()
-            .filter_map(|(word, bound)| bound.map(|it| format!("{word} {}", trim(it))));
+            .filter_map(|(word, bound)| bound.map(|it| format!("{word} {}", trimmed(it))));
         let metrics = metrics
             .iter()
             .filter_map(|(word, bound)| bound.as_ref().map(|it| format!("{word} {it}")));
@@ -212,12 +182,6 @@ fn judge_number(measured: f64, value: f64, tolerance: Option<Tolerance>) -> Verd
     } else {
         Verdict::Differs
     }
-}
-
-/// A number without trailing zeros, to six decimals at most.
-fn trim(number: f64) -> String {
-    let text = format!("{number:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -307,15 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_and_tolerances_read_as_text() {
-        assert_eq!(
-            Tolerance {
-                relative: Some(0.02),
-                absolute: Some(130.0)
-            }
-            .describe(),
-            "± 2 % or ± 130"
-        );
+    fn bounds_read_as_text() {
         let expect = Expectation {
             below: Some(0.05),
             above: None,

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use crate::analysis::AnalysisConfig;
-use crate::claim::{Claim, Tolerance};
+use crate::claim::Claim;
 use crate::corpus::split::SplitConfig;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
 use crate::generate::SamplesConfig;
 use crate::metric::METRICS;
 use crate::model::{ModelConfig, ModelKind};
+use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
 
 /// A declarative experiment: what to train on what, how to judge it, and what the paper claims of it.

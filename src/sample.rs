@@ -4,10 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::score::{Note, Score};
-
-/// Beats a minute of a sample as it is drawn and played; scores carry no tempo.
-pub const BEATS_PER_MINUTE: f64 = 120.0;
+use crate::corpus::score::{BEATS_PER_MINUTE, Note, Score};
 
 /// Where a sample's music is from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

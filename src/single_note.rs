@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::{NoteRow, TokenKind};
-use crate::corpus::score::{NoteKind, pitches_of};
+use crate::corpus::score::{KEYS, LOWEST_KEY, NoteKind, pitches_of};
 use crate::encoding::vocabulary::Vocabulary;
-use crate::encoding::{Encode, EncodingKind, multi_hot};
+use crate::encoding::{Encode, EncodingKind};
 
 /// The fewest occurrences of a note message's token in the `most-frequent` map.
 const FEWEST_OCCURRENCES: u64 = 20;
@@ -161,13 +161,10 @@ fn one_note_chords(
 
 fn keys(played: &[u64; 128], tables: &Tables) -> Vec<NoteRow> {
     let row = |key: usize| {
-        let pitch = multi_hot::LOWEST_PITCH + key as u8;
+        let pitch = LOWEST_KEY + key as u8;
         note_row(pitch, played[usize::from(pitch)], tables, key)
     };
-    (0..multi_hot::KEYS)
-        .map(row)
-        .filter(|row| row.count > 0)
-        .collect()
+    (0..KEYS).map(row).filter(|row| row.count > 0).collect()
 }
 
 fn note_row(pitch: u8, count: u64, tables: &Tables, row: usize) -> NoteRow {

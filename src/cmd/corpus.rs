@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::corpus::catalogue::{self, Entry, Fetched};
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions, open};
+use crate::number::grouped;
 
 /// The arguments of `harness corpus`.
 #[derive(Debug, clap::Args)]
@@ -254,30 +255,9 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
     )))
 }
 
-/// The number with commas between its thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!(
-            [0, 999, 1000, 24_654_390].map(grouped),
-            ["0", "999", "1,000", "24,654,390"]
-        );
-    }
 
     #[test]
     fn an_origin_that_was_never_fetched_is_marked() {

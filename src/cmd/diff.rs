@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{GATE, USAGE};
 use crate::diff::{At, Options, compare, to_csv, to_json, to_markdown, to_text};
+use crate::exit_code::{GATE, USAGE};
 use crate::run::{Store, StoredRun};
 use crate::text_table::print;
 

@@ -12,12 +12,14 @@ mod run;
 mod show;
 mod verify;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 
 use crate::corpus::CorpusError;
+use crate::exit_code::{FAILED, INTERRUPTED, USAGE};
 use crate::run::RunError;
 
 /// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
@@ -32,17 +34,8 @@ const NOTES: &str = "\
 A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in runs/, then in \
 reports/records/. Tables go to standard output, progress and logs to standard error.
 
-Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the run failed or \
-its corpus cannot be had; 4 integrity; 130 interrupted.";
-
-/// A gate failed.
-pub const GATE: u8 = 1;
-/// Usage, configuration, or an unknown run.
-pub const USAGE: u8 = 2;
-/// The run failed, or its corpus cannot be had.
-pub const FAILED: u8 = 3;
-/// The user interrupted it.
-pub const INTERRUPTED: u8 = 130;
+Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the command \
+failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -102,13 +95,52 @@ impl std::fmt::Display for RunFailed {
     }
 }
 
-/// How the process ends on `error`: usage, unless something in its chain says otherwise.
+/// How the process ends on `error`: as a wrong usage, unless something in its chain says otherwise.
 pub fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(code_of(error))
+}
+
+fn code_of(error: &Error) -> u8 {
     let corpus = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<CorpusError>())
         .map(CorpusError::exit_code);
     let run = || RunError::exit_code_of(error);
     let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
-    ExitCode::from(corpus.or_else(run).or_else(failed).unwrap_or(USAGE))
+    // A file that is not there was named wrongly; whatever else a disk says is no fault of the one who asked.
+    let disk = || {
+        error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() != ErrorKind::NotFound)
+            .then_some(FAILED)
+    };
+    corpus
+        .or_else(run)
+        .or_else(failed)
+        .or_else(disk)
+        .unwrap_or(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit_code::INTEGRITY;
+    use anyhow::Context;
+
+    #[test]
+    fn a_wrong_name_is_usage_and_a_failing_disk_is_a_failure() {
+        let of = |kind: ErrorKind| {
+            let failed: Result<()> = Err(io::Error::from(kind)).context("failed to read 'x'");
+            code_of(&failed.unwrap_err())
+        };
+        assert_eq!(of(ErrorKind::NotFound), USAGE);
+        assert_eq!(of(ErrorKind::StorageFull), FAILED);
+        assert_eq!(
+            code_of(&anyhow::anyhow!("training.epochs must be at least 1")),
+            USAGE
+        );
+        let lost = CorpusError::Integrity("other bytes".into());
+        assert_eq!(code_of(&Error::new(lost).context("failed")), INTEGRITY);
+    }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::exit_code::GATE;
 use crate::report::site::{self, Places};
 
 /// Regenerate every figure and table into `reports/` from the runs' records alone.
@@ -34,15 +35,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(if stale.is_empty() {
             ExitCode::SUCCESS
         } else {
-            ExitCode::from(1)
+            ExitCode::from(GATE)
         });
     }
     for folder in site::publish(&places, &args.publish)? {
         println!("published {}", folder.display());
     }
     let written = site::write(&places, args.published)?;
-    for (folder, why) in &written.broken {
-        eprintln!("not a readable run: {folder}: {why}");
+    for (path, why) in &written.broken {
+        eprintln!("could not be read: {path}: {why}");
     }
     println!(
         "{}: {} experiments, {} records, {} files",

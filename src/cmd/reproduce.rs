@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::GATE;
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
 use crate::corpus::{Corpus, CorpusError, OpenOptions};
 use crate::diff::reproduction::{Reproduction, compare};
+use crate::exit_code::GATE;
 use crate::experiment::Experiment;
 use crate::run::{NewRun, Store};
 use crate::training::Ending;

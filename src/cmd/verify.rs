@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
+use crate::exit_code::INTEGRITY;
 use crate::run::{Store, StoredRun, Verification};
 use crate::text_table::print;
 
@@ -17,9 +18,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// The exit code of a run whose files are not what was written.
-const INTEGRITY: u8 = 4;
 
 /// Hashes every file of a run again.
 ///

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{CorpusError, hex};
+use super::CorpusError;
+use crate::checksum::sha256;
 
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
@@ -233,7 +233,7 @@ impl Pack {
     pub fn check(&self, indices: &[usize]) -> Result<()> {
         indices.par_iter().try_for_each(|index| {
             let file = &self.manifest.files[*index];
-            if hex(&Sha256::digest(self.read(*index)?)) != file.sha256 {
+            if sha256(&self.read(*index)?) != file.sha256 {
                 return Err(damaged(
                     &self.path,
                     &format!("the bytes of '{}' have changed", file.name),
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     fn digest(bytes: &[u8]) -> String {
-        hex(&Sha256::digest(bytes))
+        sha256(bytes)
     }
 
     fn write(cache: &Path) -> PathBuf {

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sha2::{Digest, Sha256};
 
-use super::{CorpusError, cache, hex};
+use super::{CorpusError, cache};
+use crate::checksum::sha256_of_file;
 
 /// How patient a download is.
 #[derive(Debug, Clone, Copy)]
@@ -84,8 +84,8 @@ pub fn download(
             }
         }
         let Some(expected) = sha256 else { break };
-        let found =
-            file_sha256(&part).map_err(|err| cache::disk("read the download", &part, err))?;
+        let (found, _) =
+            sha256_of_file(&part).map_err(|err| cache::disk("read the download", &part, err))?;
         if found == expected {
             break;
         }
@@ -146,19 +146,6 @@ pub fn pip(requirement: &str, folder: &Path) -> Result<PathBuf, CorpusError> {
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|it| it == "whl"));
     wheel.ok_or_else(|| CorpusError::Unavailable(format!("`{shown}` left no wheel")))
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-pub fn file_sha256(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
 }
 
 /// Why an attempt ended early.

@@ -35,6 +35,9 @@ use score::Score;
 use serde::{Deserialize, Serialize};
 use split::Split;
 
+use crate::checksum::{hex, sha256};
+use crate::exit_code::{FAILED, INTEGRITY, USAGE};
+
 /// How the reading of one file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -92,9 +95,9 @@ impl CorpusError {
     /// The exit code of a program that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CorpusError::Unknown(_) => 2,
-            CorpusError::Unavailable(_) | CorpusError::Disk(_) => 3,
-            CorpusError::Integrity(_) => 4,
+            CorpusError::Unknown(_) => USAGE,
+            CorpusError::Unavailable(_) | CorpusError::Disk(_) => FAILED,
+            CorpusError::Integrity(_) => INTEGRITY,
         }
     }
 }
@@ -258,20 +261,6 @@ fn make_names_unique(pieces: &mut [Piece]) {
             write!(piece.source.name, "~{count}").expect("a string takes anything");
         }
     }
-}
-
-/// The lower-case hexadecimal of `bytes`.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes anything");
-    }
-    text
-}
-
-/// The SHA-256 of `bytes`, in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 /// The fingerprint of pieces with these SHA-256s, in any order.

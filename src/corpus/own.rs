@@ -12,8 +12,9 @@ use super::catalogue::Format;
 use super::open::{file_name, roll_pieces};
 use super::{
     Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint,
-    make_names_unique, mat, sha256,
+    make_names_unique, mat,
 };
+use crate::checksum::sha256;
 
 /// The most bytes of a user's own archive that are held in memory.
 const HELD: usize = 1 << 30;

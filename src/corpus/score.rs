@@ -13,6 +13,18 @@ pub const STEPS_PER_BEAT: u32 = 4;
 /// The ticks of one step of a piano roll that becomes a score; with [`STEPS_PER_BEAT`], 480 ticks make a beat.
 pub const TICKS_PER_STEP: Ticks = 120;
 
+/// The keys of a piano.
+pub const KEYS: usize = 88;
+
+/// The MIDI pitch of a piano's lowest key; that of its highest is 108.
+pub const LOWEST_KEY: u8 = 21;
+
+/// All keys of a piano, as a chord.
+pub const PIANO: u128 = ((1 << KEYS) - 1) << LOWEST_KEY;
+
+/// The tempo at which scores, which carry none, are written, drawn and played.
+pub const BEATS_PER_MINUTE: f64 = 120.0;
+
 /// Whether a message starts or ends a note. A note-on of velocity 0 is an `Off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteKind {

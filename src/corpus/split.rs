@@ -128,8 +128,7 @@ fn by_hash(config: &SplitConfig, source: &Source) -> Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corpus::hex;
-    use sha2::{Digest, Sha256};
+    use crate::checksum::sha256;
 
     fn source(sha256: &str) -> Source {
         Source {
@@ -155,7 +154,7 @@ mod tests {
     fn about_nine_tenths_train() {
         let mut counts = [0_u32; 3];
         for index in 0..10_000_u32 {
-            let digest = hex(&Sha256::digest(index.to_le_bytes()));
+            let digest = sha256(&index.to_le_bytes());
             counts[by_hash(&SplitConfig::default(), &source(&digest)) as usize] += 1;
         }
         assert!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use crate::artifacts::{EVALUATION, evaluation_rows};
 use crate::random::stream;
 use crate::run::StoredRun;
 
@@ -22,16 +23,13 @@ pub struct PieceNoise {
     pub interval: Interval,
 }
 
-/// The file that holds each held-out piece's score: columns `split, piece, steps, nll`, where `nll` is the piece's sum.
-const FILE: &str = "evaluation.parquet";
-
 /// The noise of each split that both runs scored; where it cannot be had, `notes` says why.
 pub fn piece_noise(
     a: &StoredRun,
     b: &StoredRun,
     notes: &mut Vec<String>,
 ) -> Result<Vec<PieceNoise>> {
-    if !a.has(FILE) || !b.has(FILE) {
+    if !a.has(EVALUATION) || !b.has(EVALUATION) {
         return Ok(Vec::new());
     }
     let (scores_a, scores_b) = (scores(a)?, scores(b)?);
@@ -59,7 +57,7 @@ pub fn piece_noise(
             notes.push(format!("{unequal} pieces of {split} have another length in B: the runs predict different things"));
             continue;
         }
-        let alone = pieces_a.len().max(pieces_b.len()) - pairs.len();
+        let alone = pieces_a.len() + pieces_b.len() - 2 * pairs.len();
         if alone > 0 {
             notes.push(format!("{alone} pieces of {split} were scored by one run alone and are left out of its noise"));
         }
@@ -89,15 +87,12 @@ pub fn piece_noise(
 type Scores = BTreeMap<String, BTreeMap<String, (u64, f64)>>;
 
 fn scores(run: &StoredRun) -> Result<Scores> {
-    let table = run.table(FILE)?;
-    let read = || -> Result<Scores> {
-        let (splits, pieces) = (table.texts("split")?, table.texts("piece")?);
-        let (steps, nll) = (table.u64s("steps")?, table.f64s("nll")?);
-        let mut scores = Scores::new();
-        for (((split, piece), steps), nll) in splits.into_iter().zip(pieces).zip(steps).zip(nll) {
-            scores.entry(split).or_default().insert(piece, (steps, nll));
-        }
-        Ok(scores)
-    };
-    read().with_context(|| format!("failed to read '{FILE}' of run {}", run.id))
+    let rows = evaluation_rows(&run.table(EVALUATION)?)
+        .with_context(|| format!("failed to read '{EVALUATION}' of run {}", run.id))?;
+    let mut scores = Scores::new();
+    for row in rows {
+        let pieces = scores.entry(row.split).or_default();
+        pieces.insert(row.piece, (row.steps, row.nll));
+    }
+    Ok(scores)
 }

@@ -58,7 +58,10 @@ fn measurement(row: &Measurement) -> Value {
     fields.insert("reason".into(), json!(row.reason));
     fields.insert(
         "tolerance".into(),
-        json!({ "absolute": row.tolerance.absolute, "relative": row.tolerance.relative }),
+        json!({
+            "absolute": row.tolerance.absolute.unwrap_or(0.0),
+            "relative": row.tolerance.relative.unwrap_or(0.0),
+        }),
     );
     fields.insert("runs_a".into(), row.a.iter().map(measured).collect());
     fields.insert("runs_b".into(), row.b.iter().map(measured).collect());

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::metric::{Direction, METRICS, Tolerance, metric};
+use crate::metric::{Direction, METRICS, metric};
 use crate::random::stream;
-use crate::run::{Metrics, Point, StoredRun, flat_settings};
+use crate::run::{Metrics, Point, StoredRun};
+use crate::tolerance::{Tolerance, written};
 
 use super::statistics::{
     Interval, bootstrap_difference, holm, mann_whitney, mean, standard_deviation,
@@ -155,29 +156,6 @@ pub fn covers_glob(glob: &str, split: &str, metric: &str) -> bool {
         || matches(glob.as_bytes(), format!("{split}/{metric}").as_bytes())
 }
 
-/// The tolerance of `name` in an experiment's flat settings, `tolerances.<metric>.absolute` and `.relative`, where it
-/// gives one; else the registered one.
-pub fn tolerance_of(name: &str, settings: &BTreeMap<String, String>) -> Tolerance {
-    written_tolerance(name, settings).unwrap_or(metric(name).tolerance)
-}
-
-fn written_tolerance(name: &str, settings: &BTreeMap<String, String>) -> Option<Tolerance> {
-    let bound = |kind: &str| {
-        settings
-            .get(&format!("tolerances.{name}.{kind}"))?
-            .parse::<f64>()
-            .ok()
-    };
-    let (absolute, relative) = (bound("absolute"), bound("relative"));
-    if absolute.is_none() && relative.is_none() {
-        return None;
-    }
-    Some(Tolerance {
-        absolute: absolute.unwrap_or(0.0),
-        relative: relative.unwrap_or(0.0),
-    })
-}
-
 /// Every metric that either side has, and apart what the clock said.
 pub fn measure(
     a: &[&StoredRun],
@@ -213,23 +191,19 @@ pub fn measure(
 }
 
 /// The tolerances that the experiments of both sides write; A's come first.
-struct Tolerances(Vec<BTreeMap<String, String>>);
+struct Tolerances(Vec<BTreeMap<String, Tolerance>>);
 
 impl Tolerances {
     fn of(a: &[&StoredRun], b: &[&StoredRun]) -> Result<Self> {
-        let runs = a.iter().chain(b);
-        Ok(Self(
-            runs.map(|run| flat_settings(&run.experiment_yaml()?))
-                .collect::<Result<_>>()?,
-        ))
+        let of_run = |run: &&StoredRun| {
+            written(&run.experiment_yaml()?).with_context(|| format!("run {}", run.id))
+        };
+        Ok(Self(a.iter().chain(b).map(of_run).collect::<Result<_>>()?))
     }
 
     fn get(&self, name: &str) -> Tolerance {
-        let written = self
-            .0
-            .iter()
-            .find_map(|settings| written_tolerance(name, settings));
-        written.unwrap_or(metric(name).tolerance)
+        let written = self.0.iter().find_map(|written| written.get(name));
+        written.copied().unwrap_or(metric(name).tolerance)
     }
 }
 

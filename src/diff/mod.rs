@@ -29,7 +29,7 @@ pub use configuration::Difference;
 pub use curve::{FirstDifference, first_difference};
 pub use evaluation::PieceNoise;
 pub use export::{to_csv, to_json};
-pub use measurement::{GroupTest, Measured, Measurement, Verdict, covers_glob, tolerance_of};
+pub use measurement::{GroupTest, Measured, Measurement, Verdict, covers_glob};
 pub use page::{significant, to_markdown, to_text};
 
 /// Which value of a curve is compared.

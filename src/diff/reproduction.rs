@@ -6,10 +6,7 @@ use anyhow::Result;
 
 use super::curve::{FirstDifference, first_difference, same_bits};
 use crate::metric::metric;
-use crate::run::{Metrics, StoredRun};
-
-/// The file of trained weights.
-const WEIGHTS: &str = "final.safetensors";
+use crate::run::{Metrics, StoredRun, WEIGHTS};
 
 /// What a second execution of a record comes to.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::run::{CorpusIdentity, Environment, NewRun, Store, StoredRun, Table};
+use crate::artifacts::{EVALUATION, Evaluation, evaluation_table};
+use crate::run::{CorpusIdentity, Environment, NewRun, Store, StoredRun};
 
 use super::*;
 
@@ -48,13 +49,14 @@ fn toy(
     }
     run.log_timing(9, 1, "tokens_per_second", 100.0 * seed as f64);
     if !pieces.is_empty() {
-        let table = Table::new()
-            .with("split", vec!["valid"; pieces.len()])
-            .and_then(|it| it.with("piece", pieces.iter().map(|it| it.0).collect::<Vec<&str>>()))
-            .and_then(|it| it.with("steps", pieces.iter().map(|it| it.1).collect::<Vec<u64>>()))
-            .and_then(|it| it.with("nll", pieces.iter().map(|it| it.2).collect::<Vec<f64>>()));
-        run.write_table("evaluation.parquet", &table.unwrap())
-            .unwrap();
+        let rows = pieces.iter().map(|(piece, steps, nll)| Evaluation {
+            split: "valid".into(),
+            piece: (*piece).into(),
+            steps: *steps,
+            nll: *nll,
+        });
+        let table = evaluation_table(&rows.collect::<Vec<_>>()).unwrap();
+        run.write_table(EVALUATION, &table).unwrap();
     }
     run.finish().unwrap();
     store.find(run.id()).unwrap()
@@ -70,6 +72,32 @@ fn verdicts(comparison: &Comparison) -> Vec<(String, &'static str)> {
         .iter()
         .map(|it| (format!("{}/{}", it.split, it.metric), it.verdict.text()))
         .collect()
+}
+
+#[test]
+fn every_piece_that_one_run_alone_scored_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [(1, "valid", "loss", 3.0)];
+    let a = toy(folder.path(), 1, "", &rows, &[("1", 2, 8.0), ("2", 3, 9.0)]);
+    let b = toy(folder.path(), 2, "", &rows, &[("2", 3, 7.5), ("3", 5, 7.5)]);
+    let comparison = compare(&[a], &[b], &at(At::Best)).unwrap();
+    let alone = "2 pieces of valid were scored by one run alone and are left out of its noise";
+    assert!(
+        comparison.notes.iter().any(|note| note == alone),
+        "{:?}",
+        comparison.notes
+    );
+}
+
+#[test]
+fn a_tolerance_that_cannot_be_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [(1, "valid", "loss", 3.0)];
+    let a = toy(folder.path(), 1, "", &rows, &[]);
+    let wrong = "tolerances:\n  loss:\n    absolute: much\n";
+    let b = toy(folder.path(), 2, wrong, &rows, &[]);
+    let error = compare(&[a], &[b], &at(At::Best)).unwrap_err();
+    assert!(format!("{error:#}").contains("tolerances"), "{error:#}");
 }
 
 #[test]

@@ -209,8 +209,53 @@ fn numbers<const N: usize>(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::sha256;
+    use crate::corpus::split::{SplitConfig, assign};
+    use crate::corpus::{Corpus, OpenOptions};
+    use crate::encoding::EncodingKind;
+    use crate::encoding::dataset::Piece;
     use crate::encoding::dataset::tests::small;
     use crate::encoding::vocabulary::VocabularySource;
+
+    /// The digest of the file that would hold the built-in corpus.
+    fn digest_of_counterpoint(kind: EncodingKind) -> String {
+        let corpus = Corpus::open("counterpoint", &OpenOptions::from_environment()).unwrap();
+        let splits = assign(&SplitConfig::usual(&corpus), &corpus).unwrap();
+        let read = |index: usize| {
+            Ok(Piece {
+                name: corpus.source(index).name.clone(),
+                split: splits[index],
+                reading: corpus.read(index)?,
+            })
+        };
+        let encoding = EncodingConfig {
+            kind,
+            ..EncodingConfig::default()
+        };
+        let vocabulary = VocabularyConfig::default();
+        let dataset = Dataset::build(corpus.len(), read, &encoding, &vocabulary, 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("encoded");
+        save(&dataset, &path, "any").unwrap();
+        sha256(&fs::read(&path).unwrap())
+    }
+
+    #[test]
+    fn a_change_of_what_is_encoded_raises_the_version() {
+        let found = [EncodingKind::MidiMessage, EncodingKind::Chord].map(digest_of_counterpoint);
+        assert_eq!(
+            (CONTENT_VERSION, found.each_ref().map(String::as_str)),
+            (
+                1,
+                [
+                    "bd15b3f65830ad0ae41856211adeb627bf8d1c0b24ee4a37f300556e753a9b36",
+                    "e3e5dadba8ddbca1f050ed9976b3009284071ffb7830500e05481d60b789a36d",
+                ]
+            ),
+            "the built-in corpus is encoded as something else than before: raise CONTENT_VERSION, so that no older file is used, and \
+             write the new version and digests here"
+        );
+    }
 
     #[test]
     fn a_saved_dataset_loads_as_the_same() {

@@ -366,6 +366,7 @@ fn number(workers: &[Worker], from: VocabularySource) -> (Vocabulary, Vocabulary
 pub(super) mod tests {
     use super::*;
     use crate::corpus::score::Score;
+    use crate::mirror;
 
     pub fn piece(name: &str, split: Split, chords: &[u128]) -> Piece {
         let score = Some(Score::from_chords(chords, 120, 480));
@@ -475,13 +476,7 @@ pub(super) mod tests {
             id: usize,
             chords: Vec<String>,
         }
-        let beside = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
-        let mirror = std::env::var_os("HARNESS_MIRROR").map_or(beside, Into::into);
-        let path = mirror.join("muse/MuseData.jsonl.gz");
-        let Ok(file) = std::fs::File::open(&path) else {
-            eprintln!("skipped: there is no {}", path.display());
-            return None;
-        };
+        let file = std::fs::File::open(mirror::file("muse/MuseData.jsonl.gz")?).unwrap();
         let text = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
         let chord = |text: &String| {
             text.split('-')

@@ -7,16 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::chord::{chord_text, decode_steps, one_pitch, parse_chord};
 use super::{Encode, SingleNote, Symbol};
-use crate::corpus::score::{Score, pitches_of};
-
-/// How many keys there are.
-pub const KEYS: usize = 88;
-
-/// The MIDI pitch of key 0; that of the last one is 108.
-pub const LOWEST_PITCH: u8 = 21;
-
-/// The pitches of the keys, as a chord.
-const PIANO: u128 = ((1 << KEYS) - 1) << LOWEST_PITCH;
+use crate::corpus::score::{PIANO, Score};
 
 /// The encoding of keys.
 #[derive(Debug, Clone, Copy)]
@@ -56,20 +47,6 @@ impl Encode for MultiHot {
     }
 }
 
-/// The keys that a symbol holds down, ascending, each from 0 to 87.
-pub fn keys(symbol: Symbol) -> impl Iterator<Item = usize> {
-    pitches_of(symbol.0 & PIANO).map(|pitch| usize::from(pitch - LOWEST_PITCH))
-}
-
-/// The symbol that holds these keys down; keys from 88 on do not exist and are passed over.
-pub fn from_keys(keys: impl IntoIterator<Item = usize>) -> Symbol {
-    let pitches = keys
-        .into_iter()
-        .filter(|&key| key < KEYS)
-        .map(|key| key + usize::from(LOWEST_PITCH));
-    Symbol(pitches.fold(0, |chord, pitch| chord | 1 << pitch))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,8 +55,6 @@ mod tests {
     #[test]
     fn keys_go_from_the_lowest_a_to_the_highest_c() {
         let ends = Symbol(1 << 21 | 1 << 108);
-        assert_eq!(keys(ends).collect::<Vec<_>>(), [0, 87]);
-        assert_eq!(from_keys([0, 87, 88]), ends);
         let multi_hot = MultiHot { steps_per_beat: 4 };
         assert_eq!(multi_hot.parse("21-108").unwrap(), ends);
         assert!(multi_hot.parse("20").is_err() && multi_hot.parse("109").is_err());

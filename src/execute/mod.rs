@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::checksum::sha256;
 use crate::corpus::split::{Split, assign};
 use crate::corpus::{Corpus, OpenOptions};
 use crate::device::Device;
@@ -21,7 +22,7 @@ use crate::experiment::Experiment;
 use crate::kernel::{KernelPath, Kernels};
 use crate::model::backend::{Backend, Runtime};
 use crate::report;
-use crate::run::{Checkpoint, CorpusIdentity, Environment, Run, sha256};
+use crate::run::{Checkpoint, CorpusIdentity, Environment, Run};
 use crate::training::data::Data;
 use crate::training::{Ending, Progress, Trainer, weights};
 

@@ -4,10 +4,11 @@
 
 pub mod baseline;
 pub mod embedding;
-pub mod likelihood;
 pub mod music;
 pub mod projection;
 pub mod unknown;
+
+use crate::tolerance::Tolerance;
 
 /// Everything that a reader of a metric's value must know, apart from the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,38 +37,6 @@ pub enum Direction {
     Neutral,
 }
 
-/// How far two values may lie apart and still count as the same: up to the larger of the two bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Tolerance {
-    /// In the metric's unit.
-    pub absolute: f64,
-    /// As a share of the first value's size.
-    pub relative: f64,
-}
-
-impl Tolerance {
-    /// Only equal values are the same.
-    pub const EXACT: Tolerance = Tolerance {
-        absolute: 0.0,
-        relative: 0.0,
-    };
-
-    /// Up to `share` of the first value's size.
-    pub const fn relative(share: f64) -> Self {
-        Self {
-            absolute: 0.0,
-            relative: share,
-        }
-    }
-
-    /// Whether `b` is the same as `a`. NaN is the same as NaN and nothing else.
-    pub fn covers(&self, a: f64, b: f64) -> bool {
-        a == b
-            || (a.is_nan() && b.is_nan())
-            || (b - a).abs() <= self.absolute.max(self.relative * a.abs())
-    }
-}
-
 impl Direction {
     /// Whether `b` is better than `a`. Never for neutral metrics, never against NaN.
     pub fn is_better(self, b: f64, a: f64) -> bool {
@@ -75,6 +44,14 @@ impl Direction {
             Self::LowerIsBetter => b < a,
             Self::HigherIsBetter => b > a,
             Self::Neutral => false,
+        }
+    }
+
+    /// A number that is the smaller the better `value` is; `value` itself for neutral metrics.
+    pub fn cost(self, value: f64) -> f64 {
+        match self {
+            Self::LowerIsBetter | Self::Neutral => value,
+            Self::HigherIsBetter => -value,
         }
     }
 
@@ -168,20 +145,5 @@ mod tests {
         }
         assert_eq!(metric("loss").direction, Direction::LowerIsBetter);
         assert_eq!(metric("unheard_of").direction, Direction::Neutral);
-    }
-
-    #[test]
-    fn a_tolerance_takes_its_larger_bound() {
-        let tolerance = Tolerance {
-            absolute: 0.5,
-            relative: 0.1,
-        };
-        assert!(tolerance.covers(1.0, 1.5) && !tolerance.covers(1.0, 1.51));
-        assert!(tolerance.covers(-100.0, -110.0) && !tolerance.covers(-100.0, -111.0));
-        assert!(
-            Tolerance::EXACT.covers(f64::NAN, f64::NAN) && !Tolerance::EXACT.covers(1.0, f64::NAN)
-        );
-        assert!(Tolerance::EXACT.covers(f64::INFINITY, f64::INFINITY));
-        assert!(!Tolerance::relative(0.1).covers(f64::NAN, 1.0));
     }
 }

@@ -18,12 +18,13 @@ pub use config::{ModelConfig, ModelKind};
 pub use generator::Generator;
 
 use crate::batch::{Batch, NO_TOKEN, Symbols};
+use crate::corpus::score::PIANO;
 use anyhow::{Result, bail, ensure};
 use backend::{Backend, Runtime};
 use dfdx::prelude::*;
 use op::lstm::LayerState;
 use op::update::Rule;
-use op::{Buffer, Matrix, embedding, swap_gradient};
+use op::{Buffer, Matrix, swap_gradient};
 use parameters::{Array, Parameter, Parameters};
 use rand_chacha::ChaCha8Rng;
 
@@ -302,7 +303,7 @@ impl<D: Backend> Network<D> {
                 }
             }
             (ModelKind::Sigmoid, Symbols::Keys(keys)) => {
-                if let Some(keys) = keys.iter().find(|&&keys| keys & !embedding::ALL_KEYS != 0) {
+                if let Some(keys) = keys.iter().find(|&&keys| keys & !PIANO != 0) {
                     bail!("a set of keys reaches outside of MIDI pitches 21 to 108: {keys:#x}");
                 }
             }

@@ -1,9 +1,10 @@
 //! The named tensors of a model, in one walk that initialisation, optimizer and checkpoints share.
 
 use super::backend::{Backend, Runtime};
+use super::op::Matrix;
 use super::op::lstm::Weights;
-use super::op::{Matrix, embedding};
 use super::{ModelConfig, ModelKind};
+use crate::corpus::score::KEYS;
 use anyhow::{Result, ensure};
 use dfdx::prelude::*;
 use rand::Rng;
@@ -168,7 +169,7 @@ impl<D: Backend> Parameters<D> {
 fn symbols(config: &ModelConfig, vocabulary: usize) -> usize {
     match config.kind {
         ModelKind::Token => vocabulary,
-        ModelKind::Sigmoid => embedding::KEYS,
+        ModelKind::Sigmoid => KEYS,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Logits → the next symbol, by chance.
 
-use super::op::embedding::{KEYS, LOWEST_KEY};
+use crate::corpus::score::{KEYS, LOWEST_KEY};
 use rand::Rng;
 
 /// How a symbol is drawn.

@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::text::short;
 use crate::analysis::MapPoint;
 use crate::artifacts::{self, NoteMap};
+use crate::checksum::sha256;
 use crate::claim::Claim;
-use crate::run::{State, StoredRun, Table, sha256};
+use crate::metric::metric as registered;
+use crate::run::{State, StoredRun, Table};
 use crate::sample::Sample;
 
 pub use crate::artifacts::{CorpusPoint, Evaluation};
@@ -281,6 +283,12 @@ impl RunRecord {
         self.resolved_text("model.kind") == Some("sigmoid")
     }
 
+    /// The unit of a metric of this run: the loss of a model of keys is the sum over the keys of a time step.
+    pub fn unit(&self, metric: &str) -> &'static str {
+        let of_keys = metric == "loss" && self.models_keys();
+        registered(if of_keys { "nll_per_step" } else { metric }).unit
+    }
+
     /// A text of the resolved experiment, such as its title.
     pub fn resolved_text(&self, path: &str) -> Option<&str> {
         at_path(&self.resolved, path).and_then(Value::as_str)
@@ -292,18 +300,15 @@ pub fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, key| value.get(key))
 }
 
-/// Whether larger values of a metric are better.
-pub fn larger_is_better(metric: &str) -> bool {
-    metric.ends_with("accuracy") || metric == "tokens_per_second"
-}
-
 fn pick(values: &[f64], metric: &str, which: &str) -> Option<f64> {
     let finite = || values.iter().copied().filter(|value| value.is_finite());
     match which {
         "last" => values.last().copied(),
         "mean" => (finite().count() > 0).then(|| finite().sum::<f64>() / finite().count() as f64),
-        "best" if larger_is_better(metric) => finite().max_by(f64::total_cmp),
-        "best" => finite().min_by(f64::total_cmp),
+        "best" => {
+            let cost = |value: &f64| registered(metric).direction.cost(*value);
+            finite().min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        }
         _ => None,
     }
 }

@@ -21,8 +21,9 @@ use super::figure::{Drawing, Section, png};
 use super::page::{self, ExperimentReport, IndexReport};
 use super::record::RunRecord;
 use super::table::{TABLES, Table, claims, hyperparameters};
+use crate::checksum::sha256;
 use crate::claim::Claim;
-use crate::run::{Store, sha256, write_atomically};
+use crate::run::{Store, write_atomically};
 use crate::sample::Origin;
 
 /// The manifest's name.
@@ -98,7 +99,7 @@ pub struct Written {
     pub records: usize,
     /// Files in the report.
     pub files: usize,
-    /// Folders that could not be read as runs, and why.
+    /// Runs and experiment files that could not be read, and why.
     pub broken: Vec<(String, String)>,
 }
 
@@ -234,8 +235,8 @@ fn build(
     published: bool,
     only: Option<&Manifest>,
 ) -> Result<(Built, Vec<(String, String)>)> {
-    let (runs, broken) = read_runs(places, published, only)?;
-    let described = described_experiments(places)?;
+    let (runs, mut broken) = read_runs(places, published, only)?;
+    let described = described_experiments(places, &mut broken)?;
     let with_runs: BTreeSet<String> = runs
         .iter()
         .map(|run| run.stored.record.experiment.clone())
@@ -427,8 +428,11 @@ struct Described {
     claims: Vec<Claim>,
 }
 
-/// The files `experiments/*.yaml` that can be read; `harness run` says what is wrong with the others.
-fn described_experiments(places: &Places) -> Result<Vec<Described>> {
+/// The files `experiments/*.yaml`; what of them cannot be read is added to `broken`.
+fn described_experiments(
+    places: &Places,
+    broken: &mut Vec<(String, String)>,
+) -> Result<Vec<Described>> {
     let Ok(entries) = fs::read_dir(&places.experiments) else {
         return Ok(Vec::new());
     };
@@ -449,17 +453,26 @@ fn described_experiments(places: &Places) -> Result<Vec<Described>> {
         }
         let bytes =
             fs::read(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
-        let Ok(value) = serde_yaml::from_slice::<Value>(&bytes) else {
-            continue;
+        let file = format!("experiments/{name}.yaml");
+        let value: Value = match serde_yaml::from_slice(&bytes) {
+            Ok(value) => value,
+            Err(error) => {
+                broken.push((file, format!("not YAML: {error}")));
+                continue;
+            }
         };
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let claims = value
-            .get("claims")
-            .cloned()
-            .and_then(|claims| serde_json::from_value(claims).ok());
+        let claims = value.get("claims").filter(|claims| !claims.is_null());
+        let claims = match claims.cloned().map(serde_json::from_value).transpose() {
+            Ok(claims) => claims,
+            Err(error) => {
+                broken.push((file.clone(), format!("its claims cannot be read: {error}")));
+                None
+            }
+        };
         described.push(Described {
             name: name.to_owned(),
-            file: format!("experiments/{name}.yaml"),
+            file,
             sha256: sha256(&bytes),
             title: text("title"),
             question: text("question"),
@@ -696,6 +709,9 @@ mod tests {
         fs::create_dir_all(&places.experiments).unwrap();
         let file = "title: Never run\nclaims:\n- {id: a, says: words, place: Data, value: 5, metric: corpus.tokens}\n";
         fs::write(places.experiments.join("never.yaml"), file).unwrap();
+        fs::write(places.experiments.join("no_yaml.yaml"), "title: [").unwrap();
+        let file = "title: Odd\nclaims:\n- {id: a, claims: words}\n";
+        fs::write(places.experiments.join("odd.yaml"), file).unwrap();
         let run = make_run(&store(&places), "broken", Options::default());
         fs::write(run.join("tsne.parquet"), "not a table").unwrap();
         make_run(
@@ -709,9 +725,11 @@ mod tests {
         let lost = make_run(&store(&places), "lost", Options::default());
         fs::write(lost.join("record.json"), "{").unwrap();
         let written = write(&places, false).unwrap();
-        assert_eq!(written.broken.len(), 1);
+        assert_eq!(written.broken.len(), 3);
         let read = |path: &str| fs::read_to_string(places.reports.join(path)).unwrap();
-        assert!(read("index.html").contains("Runs that could not be read"));
+        assert!(read("index.html").contains("Could not be read"));
+        assert!(read("index.html").contains("experiments/no_yaml.yaml"));
+        assert!(read("index.html").contains("its claims cannot be read"));
         assert!(read("broken/index.html").contains("tsne.parquet cannot be read"));
         assert!(read("died/index.html").contains("process ended without a word"));
         assert!(

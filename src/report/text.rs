@@ -1,5 +1,7 @@
 //! How numbers, notes and times read in tables and figures: the same everywhere.
 
+use crate::number::grouped;
+
 /// A number for a reader: whole numbers with thin groups of three, others to four significant digits; `–` if not finite.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {
@@ -20,23 +22,6 @@ pub fn number(value: f64) -> String {
         _ => (3 - magnitude).clamp(0, 4) as usize,
     };
     format!("{value:.decimals$}").replace('-', "−")
-}
-
-/// A whole number with a comma between groups of three digits.
-pub fn grouped(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if value < 0 {
-        format!("−{text}")
-    } else {
-        text
-    }
 }
 
 /// A number short enough for an axis: `250`, `1.5k`, `2M`.

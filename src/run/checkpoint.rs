@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::disk::{create_folder, hexadecimal, replace_atomically};
+use super::disk::{create_folder, replace_atomically};
 use super::error::RunError;
+use crate::checksum::hex;
 
 /// Everything that training needs to go on as if it had never stopped.
 #[derive(Debug, Clone, PartialEq)]
@@ -257,7 +258,7 @@ fn digest(header: &Header, arrays: &[NamedArray]) -> Result<String> {
             Ok(())
         })?;
     }
-    Ok(hexadecimal(&digest.finalize()))
+    Ok(hex(&digest.finalize()))
 }
 
 /// The key under which a floating-point number's bits are kept: JSON in decimals may lose the last of them.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::sha256;
+use crate::checksum::sha256;
 
 /// What this binary's code has that its commit has not, as a patch; empty if nothing, or if there was no git.
 pub const PATCH: &str = include_str!(concat!(env!("OUT_DIR"), "/code.patch"));

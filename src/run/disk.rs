@@ -1,11 +1,10 @@
-//! How this room writes and hashes files: whole or not at all.
+//! How this room writes files: whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use sha2::{Digest, Sha256};
 
 /// What the names of unfinished files begin with; a process that died may leave some behind, and they mean nothing.
 pub const UNFINISHED: &str = ".unfinished-";
@@ -76,33 +75,6 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| explain(error.into(), folder))
 }
 
-/// SHA-256 of a file's bytes in lower-case hexadecimal digits, and its length.
-pub fn sha256_of_file(path: &Path) -> Result<(String, u64)> {
-    let read = || -> io::Result<(String, u64)> {
-        let (mut file, mut digest, mut length) = (File::open(path)?, Sha256::new(), 0);
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok((hexadecimal(&digest.finalize()), length));
-            }
-            digest.update(&buffer[..count]);
-            length += count as u64;
-        }
-    };
-    read().with_context(|| format!("failed to read '{}'", path.display()))
-}
-
-/// SHA-256 of `bytes` in lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-/// `bytes` as lower-case hexadecimal digits.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The files below `folder`, as paths relative to it with `/`, sorted; unfinished files and links are left out.
 pub fn files_below(folder: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -171,15 +143,5 @@ mod tests {
         );
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(files_below(folder.path()).unwrap(), ["table"]);
-    }
-
-    #[test]
-    fn the_digest_of_abc_is_the_published_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("abc");
-        fs::write(&path, "abc").unwrap();
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256_of_file(&path).unwrap(), (expected.to_string(), 3));
-        assert_eq!(sha256(b"abc"), expected);
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::exit_code::{FAILED, INTEGRITY, USAGE};
+
 /// A refusal or a loss that commands answer with an exit code of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunError {
@@ -40,12 +42,12 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The process exit code for this failure: 2 usage, 3 the run cannot go on, 4 integrity.
+    /// The process exit code for this failure.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Unknown { .. } | Self::Ambiguous { .. } => 2,
-            Self::Locked { .. } | Self::Finished { .. } => 3,
-            Self::Corrupt { .. } => 4,
+            Self::Unknown { .. } | Self::Ambiguous { .. } => USAGE,
+            Self::Locked { .. } | Self::Finished { .. } => FAILED,
+            Self::Corrupt { .. } => INTEGRITY,
         }
     }
 

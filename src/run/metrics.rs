@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use polars::prelude::{ChunkCompareIneq, UniqueKeepStrategy};
 
-use super::disk::{create_folder, sha256, sync_folder, write_atomically};
+use super::disk::{create_folder, sync_folder, write_atomically};
 use super::error::RunError;
 use super::record::Execution;
 use super::table::Table;
+use crate::checksum::sha256;
 
 /// One measured value.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,12 +47,7 @@ pub struct Metrics {
 const KEY: [&str; 3] = ["step", "split", "metric"];
 
 impl Metrics {
-    /// The metrics in `rows`; of rows with the same step, split and metric the last counts.
-    pub fn from_rows(rows: &[Row]) -> Result<Self> {
-        Self::from_table(table_of(rows)?)
-    }
-
-    /// The metrics in a table of columns `step, epoch, split, metric, value`.
+    /// The metrics in a table of columns `step, epoch, split, metric, value`; of rows with the same step, split and metric the last counts.
     pub fn from_table(table: Table) -> Result<Self> {
         let keys: Vec<String> = KEY.map(String::from).to_vec();
         let frame = table

@@ -38,7 +38,7 @@ mod tests;
 
 pub use checkpoint::{ArrayData, Checkpoint, NamedArray, read_arrays, write_arrays};
 pub use code::CodeVersion;
-pub use disk::{sha256, sha256_of_file, write_atomically};
+pub use disk::write_atomically;
 pub use error::RunError;
 pub use metrics::{Metrics, Point, Row};
 pub use record::{CorpusIdentity, Environment, Event, Execution, FileChecksum, Record, Status};
@@ -47,4 +47,4 @@ pub use store::{Listed, NewRun, Store};
 pub use stored::{State, StoredRun};
 pub use table::{Table, Values};
 pub use verify::{Problem, Verification};
-pub use writer::Run;
+pub use writer::{Run, WEIGHTS};

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::code::CodeVersion;
-use super::disk::{sha256, write_atomically};
+use super::disk::write_atomically;
 use super::error::RunError;
+use crate::checksum::sha256;
 
 /// The version of this format; a record of a newer one is refused.
 pub const FORMAT: u32 = 1;

@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::clock;
 use super::code::{CodeVersion, PATCH};
-use super::disk::{UNFINISHED, create_folder, sha256, sync_folder, write_atomically};
+use super::disk::{UNFINISHED, create_folder, sync_folder, write_atomically};
 use super::error::RunError;
 use super::lock::{LOCK, try_lock, wait_for_lock};
 use super::record::{Environment, Execution, FORMAT, RECORD, Record, Status};
 use super::stored::StoredRun;
 use super::writer::Run;
+use crate::checksum::sha256;
 
 /// The runs of this machine, and the records that came with the repository.
 #[derive(Debug, Clone)]

@@ -9,13 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
 use super::code::CodeVersion;
-use super::disk::{files_below, remove_unfinished, sha256};
+use super::disk::{files_below, remove_unfinished};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
 use super::record::{Environment, Event, Execution, RECORD, Record, Status};
 use super::table::Table;
-use super::writer::Run;
+use super::writer::{Run, WEIGHTS};
+use crate::checksum::sha256;
 
 /// A run as it lies on disk.
 #[derive(Debug, Clone)]
@@ -169,7 +170,7 @@ impl StoredRun {
 
     /// The trained weights, of `final.safetensors`.
     pub fn final_weights(&self) -> Result<Vec<NamedArray>> {
-        let path = self.path.join("final.safetensors");
+        let path = self.path.join(WEIGHTS);
         if !path.is_file() {
             let why = if self.published {
                 "a published record has none"
@@ -182,11 +183,6 @@ impl StoredRun {
             ));
         }
         read_arrays(&path)
-    }
-
-    /// The steps there are checkpoints of, in order.
-    pub fn checkpoint_steps(&self) -> Result<Vec<u64>> {
-        Checkpoints::of_run(&self.path).steps()
     }
 
     /// The checkpoint of exactly this step.

@@ -9,7 +9,7 @@ use polars::prelude::{
     ParquetWriter, PolarsResult, SerReader, Series, SortMultipleOptions,
 };
 
-use super::disk::sha256;
+use crate::checksum::sha256;
 
 /// No table of a run comes near this many bytes; a file that does is not ours to read.
 const MOST_BYTES: usize = 1 << 30;
@@ -37,12 +37,8 @@ pub enum Values {
     U64(Vec<u64>),
     /// Small counts, such as epochs.
     U32(Vec<u32>),
-    /// Signed numbers.
-    I64(Vec<i64>),
     /// Measurements.
     F64(Vec<f64>),
-    /// Weights.
-    F32(Vec<f32>),
     /// Names.
     Text(Vec<String>),
 }
@@ -56,7 +52,7 @@ macro_rules! values_from {
         }
     )*};
 }
-values_from!(U64: u64, U32: u32, I64: i64, F64: f64, F32: f32, Text: String);
+values_from!(U64: u64, U32: u32, F64: f64, Text: String);
 
 impl From<Vec<&str>> for Values {
     fn from(values: Vec<&str>) -> Self {
@@ -83,9 +79,7 @@ impl Table {
         let column = match values.into() {
             Values::U64(values) => Column::new(name.into(), values),
             Values::U32(values) => Column::new(name.into(), values),
-            Values::I64(values) => Column::new(name.into(), values),
             Values::F64(values) => Column::new(name.into(), values),
-            Values::F32(values) => Column::new(name.into(), values),
             Values::Text(values) => Column::new(name.into(), values),
         };
         let mut columns = self.frame.columns().to_vec();
@@ -123,24 +117,10 @@ impl Table {
         })
     }
 
-    /// The column `name`, whose values are whole numbers.
-    pub fn i64s(&self, name: &str) -> Result<Vec<i64>> {
-        self.numbers(name, |series| {
-            Ok(series.i64()?.iter().collect::<Option<Vec<i64>>>())
-        })
-    }
-
     /// The column `name`, whose values are double-precision numbers.
     pub fn f64s(&self, name: &str) -> Result<Vec<f64>> {
         self.numbers(name, |series| {
             Ok(series.f64()?.iter().collect::<Option<Vec<f64>>>())
-        })
-    }
-
-    /// The column `name`, whose values are single-precision numbers.
-    pub fn f32s(&self, name: &str) -> Result<Vec<f32>> {
-        self.numbers(name, |series| {
-            Ok(series.f32()?.iter().collect::<Option<Vec<f32>>>())
         })
     }
 
@@ -284,8 +264,6 @@ mod tests {
             .with("piece", vec!["b", "a", "c"])
             .and_then(|it| it.with("steps", vec![2u64, 1, u64::MAX]))
             .and_then(|it| it.with("nll", vec![0.5, f64::NAN, -0.0]))
-            .and_then(|it| it.with("weight", vec![1.5f32, 2.5, 3.5]))
-            .and_then(|it| it.with("shift", vec![-1i64, 0, 1]))
             .unwrap()
     }
 
@@ -294,8 +272,6 @@ mod tests {
         let table = Table::from_parquet(&sample().to_parquet().unwrap()).unwrap();
         assert_eq!(table.texts("piece").unwrap(), ["b", "a", "c"]);
         assert_eq!(table.u64s("steps").unwrap(), [2, 1, u64::MAX]);
-        assert_eq!(table.i64s("shift").unwrap(), [-1, 0, 1]);
-        assert_eq!(table.f32s("weight").unwrap(), [1.5, 2.5, 3.5]);
         let bits: Vec<u64> = table
             .f64s("nll")
             .unwrap()

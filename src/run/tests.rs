@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::checksum::sha256;
 
 fn environment() -> Environment {
     Environment {
@@ -85,7 +86,7 @@ fn undisturbed(folder: &Path) -> StoredRun {
 }
 
 fn bytes_that_must_match(run: &StoredRun) -> [Vec<u8>; 2] {
-    ["metrics.parquet", "final.safetensors"].map(|file| fs::read(run.path.join(file)).unwrap())
+    ["metrics.parquet", WEIGHTS].map(|file| fs::read(run.path.join(file)).unwrap())
 }
 
 proptest! {
@@ -109,7 +110,7 @@ proptest! {
             let stored = store.find(&id).unwrap();
             prop_assert_eq!(stored.state(), State::Died);
             fs::write(stored.path.join("metrics/.unfinished-000009.parquet"), "half a segment").unwrap();
-            if damage && let Some(step) = stored.checkpoint_steps().unwrap().last() {
+            if damage && let Some(step) = checkpoint::Checkpoints::of_run(&stored.path).steps().unwrap().last() {
                 fs::write(stored.path.join(format!("checkpoints/step-{step:08}.safetensors")), "torn").unwrap();
             }
             (run, checkpoint) = stored.resume(environment(), vec![]).unwrap();

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::checkpoint::{Checkpoints, read_checkpoint};
-use super::disk::{
-    UNFINISHED, create_folder, files_below, sha256_of_file, sync_folder, write_atomically,
-};
+use super::disk::{UNFINISHED, create_folder, files_below, sync_folder, write_atomically};
 use super::error::RunError;
 use super::metrics::load;
 use super::record::{Execution, RECORD, Status, seal_holds};
 use super::stored::StoredRun;
 use super::writer::is_sealed;
+use crate::checksum::sha256_of_file;
 
 /// What was found when a run was checked against its checksums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,7 +87,7 @@ impl StoredRun {
                     Err("its bytes have another checksum".into())
                 }
                 Ok(_) => Ok(()),
-                Err(error) => Err(format!("{error:#}")),
+                Err(error) => Err(format!("it cannot be read: {error}")),
             };
             found.count(&known.path, outcome);
         }

@@ -10,11 +10,15 @@ use serde::Serialize;
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_checkpoint, write_arrays};
 use super::clock;
-use super::disk::{create_folder, files_below, sha256_of_file, write_atomically};
+use super::disk::{create_folder, files_below, write_atomically};
 use super::lock::{LOCK, Lock};
 use super::metrics::{Row, Segments, load};
 use super::record::{CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, Status};
 use super::table::Table;
+use crate::checksum::sha256_of_file;
+
+/// The file of the trained weights.
+pub const WEIGHTS: &str = "final.safetensors";
 
 /// How often [`Run::tick`] writes.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -184,7 +188,7 @@ impl Run {
 
     /// Writes the trained weights as `final.safetensors`: nothing else is in it, so equal weights give equal bytes.
     pub fn save_final(&mut self, weights: &[NamedArray]) -> Result<()> {
-        write_arrays(&self.folder.join("final.safetensors"), weights)
+        write_arrays(&self.folder.join(WEIGHTS), weights)
     }
 
     /// Writes a table as Parquet, for example `evaluation.parquet`.
@@ -248,7 +252,10 @@ impl Run {
             .filter(|path| is_sealed(path))
         {
             if self.record.files.iter().all(|known| known.path != path) {
-                let (sha256, bytes) = sha256_of_file(&self.folder.join(&path))?;
+                let (sha256, bytes) =
+                    sha256_of_file(&self.folder.join(&path)).with_context(|| {
+                        format!("failed to read '{path}' of run {}", self.record.id)
+                    })?;
                 self.record.files.push(FileChecksum {
                     path,
                     sha256,

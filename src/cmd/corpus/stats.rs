@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::grouped;
 use crate::corpus::catalogue::{Counts, Format};
 use crate::corpus::split::{Split, SplitConfig, assign};
 use crate::corpus::{Corpus, OpenOptions, Remark, WhyLeftOut};
@@ -14,6 +13,7 @@ use crate::encoding::dataset::{Dataset, Piece};
 use crate::encoding::statistics::statistics;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
+use crate::number::grouped;
 
 /// The arguments of `harness corpus stats`.
 #[derive(Debug, clap::Args)]
@@ -274,8 +274,8 @@ fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> 
 mod tests {
     use super::*;
     use crate::corpus::catalogue;
+    use crate::mirror;
     use std::fs;
-    use std::path::{Path, PathBuf};
 
     /// A MIDI file of one note.
     const ONE_NOTE: &[u8] =
@@ -354,11 +354,7 @@ mod tests {
     /// The known counts, through the whole path from archive to tokens.
     #[test]
     fn the_corpora_of_the_mirror_count_what_the_catalogue_says() {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .unwrap()
-            .join("shared/corpora");
-        let mirror = std::env::var_os("HARNESS_MIRROR").map_or(beside, PathBuf::from);
+        let mirror = mirror::folder();
         let cache = tempfile::tempdir().unwrap();
         let options = OpenOptions {
             cache: cache.path().into(),
@@ -375,12 +371,7 @@ mod tests {
             let archives = parts
                 .chain(own)
                 .flat_map(|it| it.sources.iter().filter_map(|it| it.mirror.as_ref()));
-            if let Some(absent) = archives.clone().find(|it| !mirror.join(it).is_file()) {
-                eprintln!(
-                    "SKIPPED: '{}', since there is no {}",
-                    entry.name,
-                    mirror.join(absent).display()
-                );
+            if !archives.into_iter().all(|it| mirror::file(it).is_some()) {
                 continue;
             }
             let corpus = Corpus::open(&entry.name, &options).unwrap();

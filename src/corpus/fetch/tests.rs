@@ -1,6 +1,7 @@
 //! Downloads from a server on this machine that truncates, refuses and lies.
 
 use super::*;
+use crate::checksum::sha256;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -115,7 +116,7 @@ fn case() -> Case {
 }
 
 fn sha() -> String {
-    hex(&Sha256::digest(content()))
+    sha256(&content())
 }
 
 #[test]

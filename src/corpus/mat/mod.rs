@@ -12,14 +12,9 @@ use std::io::Read;
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::ZlibDecoder;
 
+use super::score::{KEYS, LOWEST_KEY};
 use super::split::Split;
 use element::{Array, COMPRESSED, Cursor, Element, MATRIX, Place, positive};
-
-/// The MIDI pitch of a matrix's first column: the lowest key of a piano.
-pub const LOWEST_PITCH: usize = 21;
-
-/// Columns of a piano roll: the keys of a piano.
-pub const KEYS: usize = 88;
 
 /// One piece as its published piano roll.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +164,7 @@ fn steps(mut array: Array) -> Result<Vec<u128>> {
     let mut steps = vec![0u128; rows];
     for (key, column) in numbers.data().chunks_exact(rows * width).enumerate() {
         for (step, number) in steps.iter_mut().zip(column.chunks_exact(width)) {
-            *step |= u128::from(sounds(number)) << (LOWEST_PITCH + key);
+            *step |= u128::from(sounds(number)) << (usize::from(LOWEST_KEY) + key);
         }
     }
     Ok(steps)

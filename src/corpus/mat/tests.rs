@@ -1,5 +1,6 @@
 use super::element::*;
 use super::*;
+use crate::mirror;
 use proptest::prelude::*;
 use std::io::Write;
 
@@ -31,7 +32,7 @@ fn array(class: u32, lengths: [u32; 2], name: &str, parts: &[u8]) -> Vec<u8> {
 
 /// A matrix of doubles, as bytes, with these steps.
 fn roll(steps: &[u128]) -> Vec<u8> {
-    let pitches = LOWEST_PITCH..LOWEST_PITCH + KEYS;
+    let pitches = usize::from(LOWEST_KEY)..usize::from(LOWEST_KEY) + KEYS;
     let numbers = pitches.flat_map(|pitch| {
         steps
             .iter()
@@ -191,16 +192,13 @@ struct Converted {
 
 #[test]
 fn the_published_files_read_as_an_independent_converter_reads_them() {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpora");
-    let mirror = std::env::var("HARNESS_MIRROR").unwrap_or_else(|_| manifest.into());
     for name in ["JSB_Chorales", "MuseData", "Nottingham", "Piano_midi"] {
-        let path = format!("{mirror}/muse/{name}");
-        let Ok(bytes) = std::fs::read(format!("{path}.mat")) else {
-            eprintln!("skipped: no {path}.mat");
+        let Some(path) = mirror::file(&format!("muse/{name}.mat")) else {
             continue;
         };
+        let bytes = std::fs::read(&path).unwrap();
         let mut lines = String::new();
-        let converted = std::fs::File::open(format!("{path}.jsonl.gz")).unwrap();
+        let converted = std::fs::File::open(path.with_extension("jsonl.gz")).unwrap();
         flate2::read::GzDecoder::new(converted)
             .read_to_string(&mut lines)
             .unwrap();

@@ -13,7 +13,7 @@ mod repair;
 mod track;
 mod write;
 
-pub use write::{write, write_with_tempo};
+pub use write::write;
 
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::corpus::Outcome;
+use crate::mirror;
 
 const NAME: &[u8] = b"\0\xFF\x03\x04Name";
 const END: &[u8] = b"\0\xFF\x2F\0";
@@ -489,18 +489,9 @@ proptest! {
     }
 }
 
-/// The folder with copies of the corpora.
-fn mirror() -> PathBuf {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
-    std::env::var_os("HARNESS_MIRROR").map_or(beside, PathBuf::from)
-}
-
 /// The members of an archive of the local mirror, by name; `None`, said aloud, where there is no mirror.
 fn archive(path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-    let Ok(archive) = std::fs::File::open(mirror().join(path)) else {
-        eprintln!("skipped: there is no {path} in {}", mirror().display());
-        return None;
-    };
+    let archive = std::fs::File::open(mirror::file(path)?).unwrap();
     let mut members = BTreeMap::new();
     for entry in tar::Archive::new(flate2::read::GzDecoder::new(archive))
         .entries()
@@ -569,7 +560,7 @@ fn the_bach_stand_in_has_the_known_counts() {
         return;
     };
     members.extend(chorales);
-    let list = std::fs::read_to_string(mirror().join("bach/bach-417.txt")).unwrap();
+    let list = std::fs::read_to_string(mirror::folder().join("bach/bach-417.txt")).unwrap();
     let listed: HashSet<&str> = list
         .lines()
         .map(|line| line.rsplit(':').next().unwrap().trim())

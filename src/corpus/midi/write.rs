@@ -3,10 +3,7 @@
 use midly::num::{u4, u7, u15, u24, u28};
 use midly::{Format, Header, MetaMessage, MidiMessage, Smf, Timing, TrackEvent, TrackEventKind};
 
-use crate::corpus::score::{NoteKind, Score};
-
-/// The tempo of a written file unless another is asked for, in beats a minute.
-pub const BEATS_PER_MINUTE: f64 = 120.0;
+use crate::corpus::score::{BEATS_PER_MINUTE, NoteKind, Score};
 
 /// How hard every note of a written file is struck, of 127.
 const VELOCITY: u8 = 80;
@@ -14,19 +11,12 @@ const VELOCITY: u8 = 80;
 /// The longest time that one event can wait, in ticks.
 const LONGEST_WAIT: u64 = (1 << 28) - 1;
 
-/// Writes a score as a format 1 file at 120 beats a minute; see [`write_with_tempo`].
-pub fn write(score: &Score) -> Vec<u8> {
-    write_with_tempo(score, BEATS_PER_MINUTE)
-}
-
-/// Writes a score as a format 1 file: the same score, the same bytes. [`super::read`] gives the same score back.
+/// Writes a score as a format 1 file at 120 beats a minute: the same score, the same bytes. [`super::read`] gives the same score back.
 ///
 /// Each track has a channel of its own, the drum channel left out, as long as there are enough. The tempo stands in the first
-/// track, whose end is the end of the score. A tempo outside 3.6 to 60,000,000 beats a minute is taken to the nearest of these.
-pub fn write_with_tempo(score: &Score, beats_per_minute: f64) -> Vec<u8> {
-    let microseconds_per_beat = (60e6 / beats_per_minute)
-        .round()
-        .clamp(1.0, f64::from((1 << 24) - 1)) as u32;
+/// track, whose end is the end of the score.
+pub fn write(score: &Score) -> Vec<u8> {
+    let microseconds_per_beat = (60e6 / BEATS_PER_MINUTE).round() as u32;
     let header = Header::new(
         Format::Parallel,
         Timing::Metrical(u15::new(score.ticks_per_beat.clamp(1, 0x7FFF))),

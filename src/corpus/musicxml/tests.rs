@@ -2,6 +2,7 @@ use std::io::Write;
 
 use super::super::Outcome;
 use super::*;
+use crate::mirror;
 use proptest::prelude::*;
 
 const BEAT: u32 = TICKS_PER_BEAT as u32;
@@ -374,12 +375,7 @@ proptest! {
 
 /// The members of the archive of that name among the corpora, by stem; `None` where it is not at hand.
 fn members(name: &str, ending: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpora");
-    let mirror = std::env::var("HARNESS_MIRROR").unwrap_or_else(|_| beside.into());
-    let Ok(archive) = std::fs::read(format!("{mirror}/{name}")) else {
-        eprintln!("skipped: no {name} in {mirror}");
-        return None;
-    };
+    let archive = std::fs::read(mirror::file(name)?).unwrap();
     let mut members = BTreeMap::new();
     let mut keep = |path: &str, member: &mut dyn std::io::Read| {
         let stem = path

@@ -2,19 +2,11 @@
 
 use super::Matrix;
 use crate::batch::NO_TOKEN;
+use crate::corpus::score::{KEYS, LOWEST_KEY};
 use crate::kernel::RowGradient;
 use crate::model::backend::cpu::{CpuKernels, Fused, filled};
 use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
 use dfdx::prelude::*;
-
-/// The lowest key of the sigmoid model, MIDI pitch 21: row 0 of its table.
-pub const LOWEST_KEY: u32 = 21;
-
-/// Keys of the sigmoid model, a piano's: MIDI pitches 21 to 108.
-pub const KEYS: usize = 88;
-
-/// All of them, as a set.
-pub const ALL_KEYS: u128 = ((1 << KEYS) - 1) << LOWEST_KEY;
 
 /// The rows `ids` of `table`: `(V, E)` gives `(N, E)`. [`NO_TOKEN`] gives a row of zeros.
 pub fn gather<D: Device<f32>, T: Tape<f32, D>>(table: Matrix<D, T>, ids: &[u32]) -> Matrix<D, T> {
@@ -49,7 +41,8 @@ pub(super) fn multi_hot<D: Device<f32>>(device: &D, keys: &[u128]) -> Matrix<D> 
     let values = keys
         .iter()
         .flat_map(|&keys| {
-            (0..KEYS as u32).map(move |key| f32::from((keys >> (key + LOWEST_KEY)) as u8 & 1))
+            let pitches = (LOWEST_KEY..).take(KEYS);
+            pitches.map(move |pitch| f32::from((keys >> pitch) as u8 & 1))
         })
         .collect();
     device.tensor_from_vec(values, (keys.len(), KEYS))

@@ -2,8 +2,9 @@
 //!
 //! Of one time step with targets `y` the loss is `Σ_k ln(1 + exp(l_k)) − y_k l_k`, summed over the keys, in nats.
 
-use super::embedding::{KEYS, LOWEST_KEY, multi_hot};
+use super::embedding::multi_hot;
 use super::{Matrix, Scalar, affine, swap_gradient};
+use crate::corpus::score::{KEYS, LOWEST_KEY};
 use crate::model::backend::cpu::Fused;
 use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
 use dfdx::prelude::*;

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::super::record::{CorpusPoint, RunRecord};
-use super::super::text::{axis_number, grouped, note_name, number};
+use super::super::text::{axis_number, note_name, number};
 use super::style::{self, Axis, Mark, Panel, WIDTH, series_colour, series_mark};
 use super::{Drawing, Spot, csv_text};
+use crate::number::grouped;
 
 const HEIGHT: i32 = 780;
 

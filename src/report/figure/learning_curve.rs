@@ -8,33 +8,26 @@ use super::style::{
     self, Axis, Canvas, INK, MUTED, Mark, Panel, WIDTH, series_colour, series_mark,
 };
 use super::{Drawing, Spot, csv_text};
+use crate::metric::{Direction, metric};
 
-/// A metric worth a curve: its name, what it is, whether smaller is better.
+/// A metric worth a curve.
 struct Curve {
     metric: &'static str,
     title: &'static str,
-    unit: &'static str,
-    smaller_is_better: bool,
 }
 
 const CURVES: [Curve; 3] = [
     Curve {
         metric: "loss",
         title: "Loss",
-        unit: "nats per token",
-        smaller_is_better: true,
     },
     Curve {
         metric: "nll_per_step",
         title: "Negative log-likelihood",
-        unit: "nats per time step",
-        smaller_is_better: true,
     },
     Curve {
         metric: "frame_accuracy",
         title: "Frame accuracy",
-        unit: "share of notes",
-        smaller_is_better: false,
     },
 ];
 
@@ -83,12 +76,13 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
     if series.is_empty() {
         return Ok(None);
     }
-    let unit = unit(curve, run);
+    let unit = run.unit(curve.metric);
+    let direction = metric(curve.metric).direction;
     let held_out = series.iter().find(|(split, _)| *split == "valid");
     let plot = Plot {
-        best: best_of(held_out.map(|it| it.1.as_slice()), curve.smaller_is_better),
+        best: best_of(held_out.map(|it| it.1.as_slice()), direction),
         yardsticks: near_yardsticks(run, curve, &series),
-        axis: format!("{}, {unit}", curve.title.to_lowercase()),
+        axis: with_unit(&curve.title.to_lowercase(), ", ", unit, ""),
         series,
         unit,
     };
@@ -135,11 +129,14 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
     Ok(Some(Drawing {
         name: format!("{}-curve", curve.metric.replace('_', "-")),
         caption: format!(
-            "{} ({unit}) by epoch.{best} Corpus: {}.",
-            curve.title,
+            "{} by epoch.{best} Corpus: {}.",
+            with_unit(curve.title, " (", unit, ")"),
             run.corpus_name()
         ),
-        alt: format!("{} in {unit}: {ends}.{best}", curve.title),
+        alt: format!(
+            "{}: {ends}.{best}",
+            with_unit(curve.title, " in ", unit, "")
+        ),
         svg,
         height: HEIGHT,
         csv,
@@ -228,11 +225,10 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
                 canvas.mark(series_mark(index), *place, 8, series_colour(index))?;
             }
             let line = format!(
-                "epoch {}: {} {} {}",
+                "epoch {}: {} {}",
                 row.epoch,
                 named(split),
-                number(row.value),
-                plot.unit
+                with_unit(&number(row.value), " ", plot.unit, "")
             );
             spots.push(Spot {
                 x: place.0,
@@ -282,19 +278,18 @@ fn dash(index: usize) -> i32 {
     [20, 6, 40][index % 3]
 }
 
-/// A loss is per token, or per time step of a model of keys, where it is the sum over the keys.
-fn unit(curve: &Curve, run: &RunRecord) -> &'static str {
-    if curve.metric == "loss" && run.models_keys() {
-        "nats per time step"
-    } else {
-        curve.unit
+/// `text`, and behind it its unit between `open` and `close` if it has one.
+fn with_unit(text: &str, open: &str, unit: &str, close: &str) -> String {
+    match unit {
+        "" => text.to_owned(),
+        unit => format!("{text}{open}{unit}{close}"),
     }
 }
 
-fn best_of<'a>(rows: Option<&[&'a Metric]>, smaller_is_better: bool) -> Option<&'a Metric> {
-    let sign = if smaller_is_better { 1.0 } else { -1.0 };
+fn best_of<'a>(rows: Option<&[&'a Metric]>, direction: Direction) -> Option<&'a Metric> {
+    let cost = |row: &Metric| direction.cost(row.value);
     rows?
         .iter()
         .copied()
-        .min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)))
+        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
 }

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::super::record::{Metric, RunRecord};
-use super::super::text::{grouped, number};
+use super::super::text::number;
 use super::style::{self, Axis, Panel, WIDTH, series_colour};
 use super::{Drawing, Spot, csv_text};
+use crate::number::grouped;
 
 const HEIGHT: i32 = 660;
 

@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::super::record::RunRecord;
-use super::super::text::{grouped, note_name};
+use super::super::text::note_name;
 use super::style::{
     self, Anchor, Axis, Canvas, INK, LABEL, MUTED, Mark, Panel, SMALL, TICK, WIDTH, scale_colour,
     text_width,
@@ -13,6 +13,7 @@ use super::style::{
 use super::{Drawing, Spot, csv_text};
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
 use crate::metric::embedding::Distances;
+use crate::number::grouped;
 
 const HEIGHT: i32 = 1230;
 const RADIUS: i32 = 11;

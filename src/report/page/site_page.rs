@@ -32,7 +32,7 @@ pub struct ExperimentReport<'a> {
 pub struct IndexReport<'a> {
     /// Every experiment, by name.
     pub experiments: &'a [ExperimentReport<'a>],
-    /// Folders that could not be read as runs, and why.
+    /// Runs and experiment files that could not be read, and why.
     pub broken: &'a [(String, String)],
     /// Whether only published records were used.
     pub published: bool,
@@ -206,7 +206,7 @@ pub fn index_page(index: &IndexReport) -> String {
 fn broken(broken: &[(String, String)]) -> Markup {
     html! {
         @if !broken.is_empty() {
-            h2 { "Runs that could not be read" }
+            h2 { "Could not be read" }
             ul { @for (folder, why) in broken { li { code { (folder) } ": " (why) } } }
         }
     }

@@ -1,25 +1,26 @@
 //! Final and best metrics by split, beside the numbers they are set against.
 
-use super::super::record::{RunRecord, larger_is_better};
+use super::super::record::RunRecord;
 use super::super::text::number;
 use super::{Cell, Table};
+use crate::metric::metric as registered;
 
-/// Metrics worth a row, with their unit.
+/// Metrics worth a row, and what those without a unit count.
 const SHOWN: [(&str, &str); 4] = [
-    ("loss", "nats per token"),
+    ("loss", ""),
     ("perplexity", "tokens"),
-    ("nll_per_step", "nats per time step"),
+    ("nll_per_step", ""),
     ("frame_accuracy", "TP / (TP + FP + FN)"),
 ];
 
 /// The results of a run; `None` if it measured nothing.
 pub fn fill(run: &RunRecord) -> Option<Table> {
     let mut rows = Vec::new();
-    for (metric, unit) in SHOWN {
-        let unit = if metric == "loss" && run.models_keys() {
-            "nats per time step"
-        } else {
-            unit
+    for (metric, counts) in SHOWN {
+        let direction = registered(metric).direction;
+        let unit = match run.unit(metric) {
+            "" => counts,
+            unit => unit,
         };
         for split in ["train", "valid", "test"] {
             let mut measured = run
@@ -27,8 +28,8 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                 .iter()
                 .filter(|row| row.split == split && row.metric == metric);
             let finite = measured.clone().filter(|row| row.value.is_finite());
-            let sign = if larger_is_better(metric) { -1.0 } else { 1.0 };
-            let best = finite.min_by(|a, b| (sign * a.value).total_cmp(&(sign * b.value)));
+            let best =
+                finite.min_by(|a, b| direction.cost(a.value).total_cmp(&direction.cost(b.value)));
             if let Some(last) = measured.next_back() {
                 let yardsticks = run.yardsticks(metric, split);
                 let yardsticks = yardsticks
