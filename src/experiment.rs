@@ -12,6 +12,8 @@ use serde_yaml::Value;
 
 use crate::analysis::AnalysisConfig;
 use crate::claim::Claim;
+use crate::corpus::catalogue;
+use crate::corpus::open::unknown;
 use crate::corpus::split::SplitConfig;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
@@ -77,10 +79,18 @@ impl Experiment {
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("failed to read experiment '{}'", path.display()))?;
-        Self::parse(&text, overrides).with_context(|| format!("in experiment '{}'", path.display()))
+        let read = || {
+            let experiment = Self::parse(&text, overrides)?;
+            let corpus = &experiment.corpus;
+            let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
+            let missing = || anyhow!("corpus: {}", unknown(corpus));
+            ensure!(exists, located(missing(), &text, overrides));
+            Ok(experiment)
+        };
+        read().with_context(|| format!("in experiment '{}'", path.display()))
     }
 
-    /// The same from the text of an experiment file.
+    /// The same from the text of an experiment; whether its corpus is there is not asked.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
         let mut experiment: Self = serde_yaml::from_str(text).map_err(explain)?;
         if !overrides.is_empty() {
@@ -94,10 +104,7 @@ impl Experiment {
         }
         experiment
             .check()
-            .map_err(|error| match line_of(text, &error.to_string()) {
-                Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
-                _ => error,
-            })?;
+            .map_err(|error| located(error, text, overrides))?;
         Ok(experiment)
     }
 
@@ -118,6 +125,7 @@ impl Experiment {
 
     /// Checks what no type can say. An error begins with the dotted key at fault.
     fn check(&self) -> Result<()> {
+        ensure!(!self.title.trim().is_empty(), "title must not be empty");
         self.encoding.build()?;
         self.split.check()?;
         self.model.validate()?;
@@ -207,6 +215,14 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
         .min()
         .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
         .map(|(_, name)| name)
+}
+
+/// `error`, which begins with the dotted key at fault, with the line of `text` that has the key, unless overrides moved it.
+fn located(error: anyhow::Error, text: &str, overrides: &[String]) -> anyhow::Error {
+    match line_of(text, &error.to_string()) {
+        Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
+        _ => error,
+    }
 }
 
 /// The line (from 1) of the dotted key that `problem` begins with, in block-style YAML; else that of the nearest key above it.

@@ -61,7 +61,11 @@ impl SamplesConfig {
     /// # Errors
     /// Names the setting and its range.
     pub fn validate(&self) -> Result<()> {
-        ensure!(self.length > 0, "samples.length must be at least 1");
+        ensure!(self.count <= 1000, "samples.count must be at most 1000");
+        ensure!(
+            (1..=1_000_000).contains(&self.length),
+            "samples.length must be from 1 to 1000000"
+        );
         ensure!(
             self.temperature.is_finite() && self.temperature >= 0.0,
             "samples.temperature must be a number of at least 0"

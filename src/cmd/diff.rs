@@ -49,7 +49,7 @@ Mann-Whitney test across runs, Holm-corrected over the metrics compared, at 5 %;
 seed and corpus count once. With one run a side nothing is tested; the bootstrap over held-out pieces is evaluation noise.
 
   harness diff muse_truncated@2 muse_truncated@1
-  harness diff 0001 0002 0003 -- 0004 0005 0006 --only 'valid/*' --fail-on regression";
+  harness diff --only 'valid/*' --fail-on regression 0001 0002 0003 -- 0004 0005 0006";
 
 /// What makes the exit code 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::device::DeviceChoice;
 use crate::execute::Machine;
@@ -74,8 +74,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub struct Watch {
     bar: Option<ProgressBar>,
     last_line: Option<Instant>,
-    started: Instant,
-    first_step: Option<u64>,
+    /// When the first step was seen, and its number.
+    first: Option<(Instant, u64)>,
 }
 
 impl Watch {
@@ -91,8 +91,7 @@ impl Watch {
         Self {
             bar,
             last_line: None,
-            started: Instant::now(),
-            first_step: None,
+            first: None,
         }
     }
 
@@ -122,17 +121,20 @@ impl Watch {
             }
             return;
         }
-        let first = *self.first_step.get_or_insert(step.saturating_sub(1));
+        let (started, first) = *self.first.get_or_insert((Instant::now(), step));
         let due = self
             .last_line
             .is_none_or(|last| last.elapsed() >= LINE_EVERY);
         if due || !valid.is_empty() || step == steps {
-            let seconds_a_step = self.started.elapsed().as_secs_f64() / (step - first) as f64;
-            let left = Duration::from_secs_f64((steps - step) as f64 * seconds_a_step);
-            eprintln!(
-                "step {step}/{steps}, {text}, {} left",
-                indicatif::HumanDuration(left)
-            );
+            let left = match step - first {
+                0 => String::new(),
+                done => {
+                    let seconds =
+                        (steps - step) as f64 * started.elapsed().as_secs_f64() / done as f64;
+                    format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
+                }
+            };
+            eprintln!("step {step}/{steps}, {text}{left}");
             self.last_line = Some(Instant::now());
         }
     }

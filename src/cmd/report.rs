@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::exit_code::GATE;
 use crate::report::site::{self, Places};
+use crate::text_table::print;
 
 /// Regenerate every figure and table into `reports/` from the runs' records alone.
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.check {
         let stale = site::check(&places)?;
         for line in &stale {
-            println!("stale: {line}");
+            print(&format!("stale: {line}\n"))?;
         }
         if stale.is_empty() {
-            println!("the report is fresh");
+            print("the report is fresh\n")?;
         }
         return Ok(if stale.is_empty() {
             ExitCode::SUCCESS
@@ -39,18 +40,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         });
     }
     for folder in site::publish(&places, &args.publish)? {
-        println!("published {}", folder.display());
+        print(&format!("published {}\n", folder.display()))?;
     }
     let written = site::write(&places, args.published)?;
     for (path, why) in &written.broken {
         eprintln!("could not be read: {path}: {why}");
     }
-    println!(
-        "{}: {} experiments, {} records, {} files",
+    print(&format!(
+        "{}: {} experiments, {} records, {} files\n",
         places.reports.join("index.html").display(),
         written.experiments,
         written.records,
         written.files
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
@@ -10,7 +10,8 @@ use crate::corpus::{Corpus, CorpusError, OpenOptions};
 use crate::diff::reproduction::{Reproduction, compare};
 use crate::exit_code::GATE;
 use crate::experiment::Experiment;
-use crate::run::{NewRun, Store};
+use crate::run::{NewRun, State, Store};
+use crate::text_table::print;
 use crate::training::Ending;
 
 /// Arguments of `reproduce`.
@@ -26,6 +27,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let store = Store::here();
     let original = store.find(&args.run)?;
+    let state = original.state();
+    ensure!(
+        state == State::Finished,
+        "run {} is {state}, and only a finished one can be compared with; `harness resume {}` goes on with it",
+        original.id,
+        original.id
+    );
     let expected = original
         .metrics()
         .with_context(|| format!("run {} has no metrics to compare with", original.id))?;
@@ -59,7 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let again = store.find(&id)?;
     let verdict = compare(&original, &expected, &again, &again.metrics()?)?;
-    println!("{verdict}");
+    print(&format!("{verdict}\n"))?;
     Ok(match verdict {
         Reproduction::Identical { .. } | Reproduction::Equivalent { .. } => ExitCode::SUCCESS,
         Reproduction::Differs { .. } => ExitCode::from(GATE),

@@ -11,6 +11,7 @@ use crate::corpus::catalogue;
 use crate::execute::{Machine, execute};
 use crate::experiment::Experiment;
 use crate::run::{Checkpoint, NewRun, Run, Store};
+use crate::text_table::print;
 use crate::training::Ending;
 
 /// Arguments of `run`.
@@ -39,7 +40,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let machine = args.machine.resolve()?;
     if args.dry_run {
-        print!("{}", experiment.to_yaml());
+        print(&experiment.to_yaml())?;
         eprint!("{}", plan(&experiment, machine));
         return Ok(ExitCode::SUCCESS);
     }
@@ -103,7 +104,7 @@ pub fn conduct(
     );
     match &ending {
         Ok(Ending::Complete) => {
-            println!("{folder}");
+            print(&format!("{folder}\n"))?;
             eprintln!("finished: open {folder}/report.html; its music is in {folder}/samples/");
         }
         Ok(Ending::Interrupted) => {

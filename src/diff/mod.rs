@@ -156,10 +156,10 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
 
     let (measurements, timings) = measurement::measure(&a, &b, options)?;
     if measurements.is_empty() {
-        notes.push(match &options.only {
-            Some(glob) => format!("no metric at {} matches '{glob}'", options.at),
-            None => format!("no metric was logged at {} on either side", options.at),
-        });
+        match &options.only {
+            Some(glob) => bail!("no metric at {} matches '{glob}'", options.at),
+            None => bail!("no metric was logged at {} on either side", options.at),
+        }
     }
     let (mut divergence, mut piece_noise) = (None, Vec::new());
     if let ([a], [b]) = (&a[..], &b[..]) {

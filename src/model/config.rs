@@ -46,15 +46,29 @@ impl Default for ModelConfig {
     }
 }
 
+/// The widest embedding and layer: beyond it, memory ends before anything is learned.
+const MOST: usize = 16_384;
+/// The most layers.
+const MOST_LAYERS: usize = 64;
+
 impl ModelConfig {
     /// Checks each value.
     ///
     /// # Errors
     /// For a width or number of layers of 0, and for values out of range.
     pub fn validate(&self) -> Result<()> {
-        ensure!(self.embedding > 0, "model.embedding must be at least 1");
-        ensure!(self.hidden > 0, "model.hidden must be at least 1");
-        ensure!(self.layers > 0, "model.layers must be at least 1");
+        ensure!(
+            (1..=MOST).contains(&self.embedding),
+            "model.embedding must be from 1 to {MOST}"
+        );
+        ensure!(
+            (1..=MOST).contains(&self.hidden),
+            "model.hidden must be from 1 to {MOST}"
+        );
+        ensure!(
+            (1..=MOST_LAYERS).contains(&self.layers),
+            "model.layers must be from 1 to {MOST_LAYERS}"
+        );
         ensure!(
             (0.0..1.0).contains(&self.dropout),
             "model.dropout must be at least 0 and below 1"

@@ -86,12 +86,12 @@ impl Store {
 
     /// Makes the folder of a new run, numbered and locked for this process, whose record says that it is running.
     pub fn create(&self, new: NewRun) -> Result<Run> {
-        let plain = !new.experiment.is_empty()
-            && !new.experiment.starts_with('.')
-            && !new.experiment.contains(['/', '@']);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         ensure!(
-            plain,
-            "'{}' cannot name an experiment: a name has no '/' or '@' and does not begin with '.'",
+            new.experiment
+                .starts_with(|c: char| c.is_ascii_alphanumeric())
+                && new.experiment.chars().all(is_plain),
+            "'{}' cannot name an experiment: a name has letters, digits, '_', '-' and '.', and begins with a letter or digit",
             new.experiment
         );
         let parent = self.runs.join(&new.experiment);

@@ -60,23 +60,20 @@ impl OptimizerConfig {
         let below_one = |value: f64| (0.0..1.0).contains(&value);
         ensure!(
             below_one(self.momentum),
-            "training.optimizer.momentum must be at least 0 and below 1"
+            "training.momentum must be at least 0 and below 1"
         );
         ensure!(
             below_one(self.decay),
-            "training.optimizer.decay must be at least 0 and below 1"
+            "training.decay must be at least 0 and below 1"
         );
         ensure!(
             self.betas.into_iter().all(below_one),
-            "training.optimizer.betas must be at least 0 and below 1"
+            "training.betas must be at least 0 and below 1"
         );
-        ensure!(
-            self.epsilon > 0.0,
-            "training.optimizer.epsilon must be above 0"
-        );
+        ensure!(self.epsilon > 0.0, "training.epsilon must be above 0");
         ensure!(
             self.clip_norm.is_none_or(|norm| norm > 0.0),
-            "training.optimizer.clip_norm must be above 0"
+            "training.gradient_clip must be above 0"
         );
         Ok(())
     }
@@ -142,7 +139,7 @@ impl<D: Backend> Optimizer<D> {
         let norm = network.gradient_norm();
         ensure!(
             norm.is_finite(),
-            "the gradient's norm is {norm}: a lower learning rate or clip_norm may help"
+            "the gradient's norm is {norm}: a lower learning_rate may help"
         );
         let scale = match self.config.clip_norm {
             Some(limit) if norm > limit => (limit / norm) as f32,

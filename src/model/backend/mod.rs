@@ -73,7 +73,7 @@ pub trait Backend: Device<f32> {
         embedding::sum(table, keys)
     }
 
-    /// See [`dropout`].
+    /// See [`dropout()`].
     fn dropout<T: Tape<f32, Self>>(
         _: &Runtime<Self>,
         x: Matrix<Self, T>,
