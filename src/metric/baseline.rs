@@ -7,8 +7,10 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+use crate::corpus::score::{KEYS, LOWEST_KEY};
+
 /// The MIDI pitches of the 88 keys of a piano.
-pub const PIANO: Range<usize> = 21..109;
+pub const PIANO_PITCHES: Range<usize> = LOWEST_KEY as usize..LOWEST_KEY as usize + KEYS;
 /// Every MIDI pitch.
 pub const ALL_PITCHES: Range<usize> = 0..128;
 
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_note_baseline_without_data_is_the_uniform_guess() {
-        let baseline = NoteBaseline::fit([], PIANO, true);
+        let baseline = NoteBaseline::fit([], PIANO_PITCHES, true);
         assert!((baseline.nll(&[0, 1 << 60]) - 2.0 * 88.0 * 2f64.ln()).abs() < 1e-9);
     }
 
@@ -173,8 +175,8 @@ mod tests {
         let held: Vec<u128> = (0..100)
             .map(|step| if step < 50 { 0 } else { 1 << 60 })
             .collect();
-        let plain = NoteBaseline::fit([&held[..]], PIANO, false);
-        let chain = NoteBaseline::fit([&held[..]], PIANO, true);
+        let plain = NoteBaseline::fit([&held[..]], PIANO_PITCHES, false);
+        let chain = NoteBaseline::fit([&held[..]], PIANO_PITCHES, true);
         // The plain guess pays ln 2 a step for the key; the chain pays for one change of it. The other keys cost both the same.
         assert!(plain.nll(&held) - chain.nll(&held) > 50.0);
     }

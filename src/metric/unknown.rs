@@ -62,7 +62,7 @@ mod tests {
         let rule = UnknownRule::fit([&train[..]], known, 5, 98);
         assert!((rule.epsilon - 0.06).abs() < 1e-12);
         let known_total: f64 = (1.0 - rule.epsilon) * 1.0;
-        let singles = (21..=108u32)
+        let singles = (0..=127u32)
             .filter(|&pitch| pitch != 60)
             .map(|pitch| 1u128 << pitch);
         let pairs = (0..=127u32).flat_map(|a| (a + 1..=127).map(move |b| 1u128 << a | 1 << b));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::data::{Data, Piece};
 use crate::batch::Symbols;
 use crate::corpus::split::Split;
-use crate::metric::baseline::{NoteBaseline, PIANO, TokenMarkov, TokenUnigram};
+use crate::metric::baseline::{NoteBaseline, PIANO_PITCHES, TokenMarkov, TokenUnigram};
 
 /// Nats per step of the unigram and the first-order Markov baseline: `unigram.valid`, `markov.test` and so on; and
 /// `unigram.train_entropy`, what the best constant guess scores on the tokens that it was fitted on.
@@ -20,7 +20,7 @@ fn note_baselines(data: &Data) -> Value {
     let pieces = data.train_pieces();
     let train = || pieces.iter().map(|piece| piece.symbols.keys());
     let entry = |remembers: bool| {
-        let baseline = NoteBaseline::fit(train(), PIANO, remembers);
+        let baseline = NoteBaseline::fit(train(), PIANO_PITCHES, remembers);
         held_out(data, |piece| baseline.nll(piece.symbols.keys()))
     };
     json!({ "unigram": entry(false), "markov": entry(true) })
