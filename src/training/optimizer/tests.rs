@@ -173,7 +173,7 @@ fn a_gradient_that_is_no_number_moves_nothing() {
     let error = optimizer.update(&mut network, 0.1).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the gradient's norm is NaN: a lower learning rate or clip_norm may help"
+        "the gradient's norm is NaN: a lower learning_rate may help"
     );
     assert_eq!(optimizer.steps(), 0);
     assert_eq!(network.parameters().arrays()[0], arrays[0]);
