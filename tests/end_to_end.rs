@@ -158,37 +158,64 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
 
 #[cfg(unix)]
 #[test]
-fn a_killed_run_is_resumed_to_the_same_bits() {
+fn a_run_killed_dozens_of_times_is_resumed_to_the_same_bits() {
+    use rand::Rng;
+    use std::process::{Child, Stdio};
     use std::time::{Duration, Instant};
+
+    const RUNS: usize = 3;
+    const KILLS: usize = 12;
 
     let folder = folder_with_experiment();
     let folder = folder.path();
     let undisturbed = run_folder(folder, &succeed(folder, &["run", "small.yaml"]));
-    for milliseconds in [40, 150, 400] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
-            .args(["run", "small.yaml"])
+    let spawn = |arguments: &[&str]| -> Child {
+        Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(arguments)
             .current_dir(folder)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .unwrap()
+    };
+    let mut moments = harness::random::stream(1, "kills");
+    let recorded = || {
+        let runs = fs::read_dir(folder.join("runs/small")).unwrap();
+        runs.filter(|run| run.as_ref().unwrap().path().join("record.json").exists())
+            .count()
+    };
+    for run in 0..RUNS {
+        let mut child = spawn(&["run", "small.yaml"]);
         let started = Instant::now();
-        while started.elapsed() < Duration::from_millis(milliseconds) {
-            std::thread::sleep(Duration::from_millis(5));
+        while recorded() < run + 2 {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "no run was started"
+            );
+            std::thread::sleep(Duration::from_millis(2));
         }
-        child.kill().unwrap();
+        for kill in 0..KILLS {
+            std::thread::sleep(Duration::from_millis(moments.gen_range(0..150)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let threads = if kill % 2 == 0 { "1" } else { "2" };
+            child = spawn(&["resume", "latest", "--threads", threads]);
+        }
         child.wait().unwrap();
-        let resumed = harness(folder, &["resume", "latest", "--threads", "1"]);
-        let (out, err) = text(&resumed);
-        assert!(resumed.status.success(), "{out}\n{err}");
-        if out.trim().is_empty() {
-            continue; // It was finished, or killed before it had a folder.
-        }
-        let resumed = run_folder(folder, &out);
+        let listed = succeed(folder, &["list", "--json"]);
+        let latest = listed
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .max_by_key(|run| run["number"].as_u64())
+            .unwrap();
+        assert_eq!(latest["status"], "finished", "{listed}");
+        let resumed = folder
+            .join("runs/small")
+            .join(latest["id"].as_str().unwrap());
         for file in ["metrics.parquet", "final.safetensors", "statistics.json"] {
             let same =
                 fs::read(undisturbed.join(file)).unwrap() == fs::read(resumed.join(file)).unwrap();
-            assert!(same, "{file} differs after a kill at {milliseconds} ms");
+            assert!(same, "{file} differs after {KILLS} kills");
         }
     }
 }
