@@ -6,6 +6,7 @@
 pub mod dropout;
 pub mod embedding;
 pub mod lstm;
+mod root;
 pub mod sigmoid;
 pub mod softmax;
 pub mod update;

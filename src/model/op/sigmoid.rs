@@ -3,10 +3,11 @@
 //! Of one time step with targets `y` the loss is `Σ_k ln(1 + exp(l_k)) − y_k l_k`, summed over the keys, in nats.
 
 use super::embedding::multi_hot;
+use super::root::{HeadGradients, fused_mean};
 use super::{Matrix, Scalar, affine, swap_gradient};
 use crate::corpus::score::{KEYS, LOWEST_KEY};
 use crate::model::backend::cpu::Fused;
-use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
+use crate::model::backend::cpu_slice::values;
 use dfdx::prelude::*;
 
 /// Mean over the time steps of the loss summed over the keys, with `h` `(N, H)`, `weight` `(88, H)` and `bias` `(1, 88)`.
@@ -63,13 +64,6 @@ pub fn fused_loss(
     targets: &[u128],
     gradients: &mut Gradients<f32, Cpu>,
 ) -> Scalar<Cpu, OwnedTape<f32, Cpu>> {
-    let (h, mut tape) = h.split_tape();
-    let mut inner = Gradients::leaky();
-    let (mut dw, mut db) = (
-        take_gradient(gradients, weight),
-        take_gradient(gradients, bias),
-    );
-    let mut dh = take_gradient(&mut inner, &h);
     let Fused {
         kernels,
         precision,
@@ -78,24 +72,18 @@ pub fn fused_loss(
     } = fused;
     let precision = (*precision).into();
     logits.resize(targets.len() * KEYS, 0.0);
-    kernels.linear_forward(precision, values(&h), values(weight), values(bias), logits);
-    let total = kernels.bce_with_logits(logits, targets, 1.0 / targets.len() as f32, None);
-    kernels.linear_backward(
-        precision,
-        values(&h),
-        values(weight),
-        logits,
-        &mut dh,
-        &mut dw,
-        &mut db,
-    );
-    put_gradient(gradients, weight, dw);
-    put_gradient(gradients, bias, db);
-    put_gradient(&mut inner, &h, dh);
-    let mean: Scalar<Cpu> = h.device().tensor((total / targets.len() as f64) as f32);
-    tape.add_backward_op(move |gradients| {
-        swap_gradient(gradients, &mut inner, &h);
-        Ok(())
-    });
-    mean.put_tape(tape)
+    fused_mean(
+        h,
+        weight,
+        bias,
+        targets.len(),
+        gradients,
+        |h, scale, grown| {
+            let HeadGradients { dh, dw, db } = grown;
+            kernels.linear_forward(precision, values(h), values(weight), values(bias), logits);
+            let total = kernels.bce_with_logits(logits, targets, scale, None);
+            kernels.linear_backward(precision, values(h), values(weight), logits, dh, dw, db);
+            total
+        },
+    )
 }

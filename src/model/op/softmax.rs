@@ -2,10 +2,11 @@
 //!
 //! Of one position with output `h` and target `y` the loss is `ln Σ_v exp(l_v) − l_y`, with logits `l = W h + b`, in nats.
 
+use super::root::{HeadGradients, fused_mean};
 use super::{Matrix, Scalar, affine, keep, swap_gradient};
 use crate::kernel::{WeightRows, to_bf16};
 use crate::model::backend::cpu::Fused;
-use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values};
+use crate::model::backend::cpu_slice::values;
 use dfdx::prelude::*;
 use std::ops::Range;
 
@@ -88,34 +89,29 @@ pub fn fused_loss(
     targets: &[u32],
     gradients: &mut Gradients<f32, Cpu>,
 ) -> Scalar<Cpu, OwnedTape<f32, Cpu>> {
-    let (h, mut tape) = h.split_tape();
-    let mut inner = Gradients::leaky();
-    let (mut dw, mut db) = (
-        take_gradient(gradients, weight),
-        take_gradient(gradients, bias),
-    );
-    let mut dh = take_gradient(&mut inner, &h);
-    let scale = 1.0 / targets.len() as f32;
-    let total = fused.kernels.head_forward_backward(
-        fused.precision.into(),
-        values(&h),
-        values(weight),
-        values(bias),
-        targets,
-        scale,
-        &mut dh,
-        &mut dw,
-        &mut db,
-    );
-    put_gradient(gradients, weight, dw);
-    put_gradient(gradients, bias, db);
-    put_gradient(&mut inner, &h, dh);
-    let mean: Scalar<Cpu> = h.device().tensor((total / targets.len() as f64) as f32);
-    tape.add_backward_op(move |gradients| {
-        swap_gradient(gradients, &mut inner, &h);
-        Ok(())
-    });
-    mean.put_tape(tape)
+    let precision = fused.precision.into();
+    fused_mean(
+        h,
+        weight,
+        bias,
+        targets.len(),
+        gradients,
+        |h, scale, grown| {
+            let HeadGradients { dh, dw, db } = grown;
+            let (weight, bias) = (values(weight), values(bias));
+            fused.kernels.head_forward_backward(
+                precision,
+                values(h),
+                weight,
+                bias,
+                targets,
+                scale,
+                dh,
+                dw,
+                db,
+            )
+        },
+    )
 }
 
 /// [`nll`] in one sweep over the vocabulary.
