@@ -87,11 +87,12 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         unit,
     };
     let mut spots = Vec::new();
-    let title = format!(
-        "{} on train and held-out pieces — {}",
-        curve.title,
-        run.title()
-    );
+    let splits = match (&plot.series[..], plot.best) {
+        ([_, _], _) => "train and held-out",
+        (_, Some(_)) => "held-out",
+        (_, None) => "train",
+    };
+    let title = format!("{} on {splits} pieces — {}", curve.title, run.title());
     let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         spots = paint(canvas, &plot)?;
         Ok(())
@@ -167,6 +168,11 @@ fn near_yardsticks(
 }
 
 /// Draws legend, axes, curves and marks; returns the places that tell their value.
+/// Which mark and colour a split has: the same in every figure, whatever else is drawn.
+fn look_of(split: &str) -> usize {
+    usize::from(split == "valid")
+}
+
 fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
     let named = |split: &str| {
         if split == "valid" {
@@ -175,10 +181,11 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
             split.to_owned()
         }
     };
-    let lines = plot.series.iter().enumerate();
-    let mut entries: Vec<_> = lines
-        .map(|(i, (split, _))| (series_mark(i), series_colour(i), named(split)))
-        .collect();
+    let entry = |split| {
+        let look = look_of(split);
+        (series_mark(look), series_colour(look), named(split))
+    };
+    let mut entries: Vec<_> = plot.series.iter().map(|(split, _)| entry(split)).collect();
     if let Some(best) = plot.best {
         entries.push((
             Mark::Hollow,
@@ -210,19 +217,20 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
         )?;
     }
     let mut spots = Vec::new();
-    for (index, (split, rows)) in plot.series.iter().enumerate() {
+    for (split, rows) in &plot.series {
+        let look = look_of(split);
         let places: Vec<(i32, i32)> = rows
             .iter()
             .map(|row| panel.at(f64::from(row.epoch), row.value))
             .collect();
         if places.len() > 1 {
-            canvas.line(places.clone(), series_colour(index), 5)?;
+            canvas.line(places.clone(), series_colour(look), 5)?;
         }
         // With many epochs, marks are spread so that they do not merge into a band.
         let stride = places.len().div_ceil(25);
         for (i, (place, row)) in places.iter().zip(rows).enumerate() {
             if i % stride == 0 || i + 1 == places.len() {
-                canvas.mark(series_mark(index), *place, 8, series_colour(index))?;
+                canvas.mark(series_mark(look), *place, 8, series_colour(look))?;
             }
             let line = format!(
                 "epoch {}: {} {}",
