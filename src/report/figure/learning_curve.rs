@@ -167,12 +167,12 @@ fn near_yardsticks(
         .collect()
 }
 
-/// Draws legend, axes, curves and marks; returns the places that tell their value.
 /// Which mark and colour a split has: the same in every figure, whatever else is drawn.
 fn look_of(split: &str) -> usize {
     usize::from(split == "valid")
 }
 
+/// Draws legend, axes, curves and marks; returns the places that tell their value.
 fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
     let named = |split: &str| {
         if split == "valid" {
