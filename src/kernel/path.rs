@@ -241,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn the_best_path_is_chosen_and_what_this_cpu_lacks_is_refused() {
+        let (available, lacking): (Vec<_>, Vec<_>) = KernelPath::ALL
+            .into_iter()
+            .partition(|path| path.is_available());
+        assert_eq!(available[0], KernelPath::detect());
+        // `ALL` is best first: what runs one path runs all after it, down to the plain one.
+        assert_eq!(available, KernelPath::ALL[lacking.len()..]);
+        assert_eq!(available.last(), Some(&KernelPath::Plain));
+        for path in lacking {
+            assert!(KernelPath::parse(path.name()).is_err());
+            let made = std::panic::catch_unwind(|| super::super::Kernels::new(path, 1));
+            assert!(made.is_err(), "{}", path.name());
+        }
+    }
+
+    #[test]
     fn an_unknown_path_is_refused_with_the_names_that_would_work() {
         let error = KernelPath::parse("sse9").unwrap_err().to_string();
         assert!(
