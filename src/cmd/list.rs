@@ -88,10 +88,21 @@ fn row(listed: &Listed) -> Vec<String> {
         run.state().to_string(),
         run.record.epoch.to_string(),
         best,
-        run.record.last_execution().environment.device.clone(),
+        device(run),
         run.record.execution.started.clone(),
         marks.join(", "),
     ]
+}
+
+/// Where the run was computed last.
+fn device(run: &StoredRun) -> String {
+    let environment = &run.record.last_execution().environment;
+    let emulated = if environment.emulated {
+        " (emulated)"
+    } else {
+        ""
+    };
+    format!("{}{emulated}", environment.device)
 }
 
 fn to_json(listed: &Listed) -> Value {
@@ -119,6 +130,7 @@ fn to_json(listed: &Listed) -> Value {
         "best_held_out": best,
         "seed": run.record.seed,
         "device": run.record.last_execution().environment.device,
+        "emulated": run.record.last_execution().environment.emulated,
         "started": run.record.execution.started,
         "heartbeat": run.record.heartbeat,
         "smoke": run.record.smoke,

@@ -19,6 +19,7 @@ fn toy(
     let environment = Environment {
         device: "cpu".into(),
         emulated: false,
+        hardware: None,
         kernel_path: "portable".into(),
         precision: "f32".into(),
         threads: 1,

@@ -87,8 +87,8 @@ impl Trained {
                 )
             }
             #[cfg(feature = "cuda")]
-            Device::Cuda(index) => {
-                let runtime = Runtime::cuda(index, self.experiment.training.precision)?;
+            Device::Cuda(gpu) => {
+                let runtime = Runtime::cuda(gpu.index, self.experiment.training.precision)?;
                 self.generate_on(runtime, primer, samples, seed)
             }
         }

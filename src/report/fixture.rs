@@ -76,6 +76,7 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
         environment: Environment {
             device: "cpu".into(),
             emulated: false,
+            hardware: None,
             kernel_path: "portable".into(),
             precision: "f32".into(),
             threads: 2,

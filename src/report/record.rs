@@ -153,18 +153,22 @@ impl RunRecord {
         }
     }
 
-    /// Where the run was computed.
+    /// Where the run was computed: every device that worked on it, in order.
     pub fn device(&self) -> String {
-        let environment = &self.stored.record.execution.environment;
-        let emulated = if environment.emulated {
-            " (emulated)"
-        } else {
-            ""
-        };
-        format!(
-            "{}{emulated}, {} threads, kernels {}",
-            environment.device, environment.threads, environment.kernel_path
-        )
+        let mut devices = Vec::new();
+        for execution in self.stored.record.executions() {
+            let environment = &execution.environment;
+            let words = format!(
+                "{}, {} threads, kernels {}",
+                environment.device_in_words(),
+                environment.threads,
+                environment.kernel_path
+            );
+            if !devices.contains(&words) {
+                devices.push(words);
+            }
+        }
+        devices.join("; then ")
     }
 
     /// Where a figure's numbers come from, in one line.

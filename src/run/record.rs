@@ -10,6 +10,7 @@ use super::code::CodeVersion;
 use super::disk::write_atomically;
 use super::error::RunError;
 use crate::checksum::sha256;
+use crate::device::Hardware;
 
 /// The version of this format; a record of a newer one is refused.
 pub const FORMAT: u32 = 1;
@@ -106,10 +107,13 @@ pub struct Execution {
 /// Where a run is computed: what may move its bits, besides the code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Such as `cpu` or `cuda:0`, with the device's own name where it has one.
+    /// `cpu`, or such as `cuda:0`.
     pub device: String,
-    /// Whether the device is emulated in software.
+    /// Whether software stands in for the device.
     pub emulated: bool,
+    /// The device's make, where its driver tells it; absent for a CPU and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
     /// The kernels that were chosen, such as `avx512`.
     pub kernel_path: String,
     /// The number format of the model.
@@ -155,6 +159,17 @@ pub struct FileChecksum {
     pub sha256: String,
     /// Its length.
     pub bytes: u64,
+}
+
+impl Environment {
+    /// The device in words: what it is, and whether it is one at all.
+    pub fn device_in_words(&self) -> String {
+        let emulated = if self.emulated { " (emulated)" } else { "" };
+        match &self.hardware {
+            Some(hardware) => format!("{}{emulated}: {hardware}", self.device),
+            None => format!("{}{emulated}", self.device),
+        }
+    }
 }
 
 impl Record {

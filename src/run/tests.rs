@@ -13,6 +13,7 @@ fn environment() -> Environment {
     Environment {
         device: "cpu".into(),
         emulated: false,
+        hardware: None,
         kernel_path: "portable".into(),
         precision: "f32".into(),
         threads: 1,

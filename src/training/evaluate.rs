@@ -27,7 +27,7 @@ pub struct PieceScore {
 }
 
 /// Time steps read at a time; has no effect on the scores.
-const WINDOW: usize = 50;
+pub const WINDOW: usize = 50;
 
 /// Scores each of `pieces`, in their order, `lanes` of them side by side.
 pub fn evaluate<D: Backend>(
