@@ -247,9 +247,9 @@ impl Setup {
         Network::new(&self.config, self.vocabulary, runtime, &mut rng).unwrap()
     }
 
-    /// The window of one step.
+    /// The window of one step: three take turns, so that there is something to learn.
     fn window(&self, step: usize) -> Batch {
-        let mut rng = random::stream(step as u64, "window");
+        let mut rng = random::stream(step as u64 % 3, "window");
         let count = self.lanes * self.length;
         let mut symbols = || match self.config.kind {
             ModelKind::Token => {
@@ -371,7 +371,7 @@ fn every_experiment_s_model_trains_evaluates_and_generates_as_on_the_cpu() {
         let mut expected = Training::new(&setup, cpu());
         let losses = expected.train(&setup, 0..STEPS);
         assert!(
-            losses[2 * STEPS - 2] < losses[0],
+            losses[2 * STEPS - 2] < 0.99 * losses[0],
             "{name} learns nothing on the CPU, so that nothing is compared"
         );
         let evaluation = expected.evaluate(&setup);
