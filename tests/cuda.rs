@@ -103,18 +103,12 @@ fn kill_after_a_checkpoint(folder: &Path, device: &str) {
         .spawn()
         .unwrap();
         let started = Instant::now();
+        // An unfinished file begins with another name.
         let has_checkpoint = || {
-            let runs = fs::read_dir(folder.join("runs/small"))
-                .into_iter()
-                .flatten();
-            let runs = runs.filter_map(|run| {
-                let run = run.ok()?.path();
-                let number = run.file_name()?.to_str()?.split_once('-')?.0.parse::<u64>();
-                (number.ok()? == attempt).then_some(run)
-            });
-            runs.flat_map(|run| fs::read_dir(run.join("checkpoints")).into_iter().flatten())
-                .filter_map(|file| Some(file.ok()?.path()))
-                .any(|file| file.extension().is_some_and(|it| it == "safetensors"))
+            files_in(&folder.join("runs/small"))
+                .filter(|run| file_name(run).starts_with(&format!("{attempt:04}-")))
+                .flat_map(|run| files_in(&run.join("checkpoints")))
+                .any(|file| file_name(&file).starts_with("step-"))
         };
         while !has_checkpoint() && child.try_wait().unwrap().is_none() {
             assert!(
@@ -135,6 +129,15 @@ fn kill_after_a_checkpoint(folder: &Path, device: &str) {
         }
     }
     panic!("every run ended before it could be killed");
+}
+
+fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn latest_record(folder: &Path) -> (PathBuf, Value) {
@@ -164,7 +167,8 @@ fn a_run_moves_between_devices_and_its_record_says_so() {
         assert_eq!(record["status"], "finished");
         assert_eq!(record["device"], name(first));
         assert_eq!(record["resumed"][0]["device"], name(second));
-        assert!(record["resumed"][0]["from_step"].as_u64() > Some(0));
+        let resumed = &record["resumed"][0];
+        assert!(resumed["from_step"].as_u64() > Some(0), "{resumed}");
         for file in ["embeddings.parquet", "tsne.parquet", "samples/sample-1.mid"] {
             assert!(path.join(file).is_file(), "{file} is missing");
         }

@@ -271,13 +271,15 @@ impl Backend for Cpu {
         parameters: &[Parameter<Self>],
         gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
-        let squares = parameters
-            .iter()
-            .map(|parameter| match runtime.kernels.get() {
-                Some(mut fused) => update::fused_squared_norm(&mut fused, parameter, gradients),
-                None => update::squared_norm(&parameter.tensor, gradients),
-            });
-        squares.sum::<f64>().sqrt()
+        match runtime.kernels.get() {
+            Some(mut fused) => {
+                let squares = parameters
+                    .iter()
+                    .map(|parameter| update::fused_squared_norm(&mut fused, parameter, gradients));
+                squares.sum::<f64>().sqrt()
+            }
+            None => update::gradient_norm(parameters, gradients),
+        }
     }
 
     fn update(

@@ -189,16 +189,13 @@ pub trait Backend: Device<f32> {
         gradients.get(&parameter.tensor).as_vec()
     }
 
-    /// The norm of the gradients of all `parameters` together.
+    /// See [`update::gradient_norm`].
     fn gradient_norm(
         _: &Runtime<Self>,
         parameters: &[Parameter<Self>],
         gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
-        let squares = parameters
-            .iter()
-            .map(|parameter| update::squared_norm(&parameter.tensor, gradients));
-        squares.sum::<f64>().sqrt()
+        update::gradient_norm(parameters, gradients)
     }
 
     /// Moves one parameter along its gradient, which is first multiplied by `scale`. `slots` are what the rule keeps for the parameter

@@ -57,7 +57,6 @@ pub struct Kernels {
     blas: CudaBlas,
     ones: CudaSlice<f32>,
     tile: CudaSlice<f32>,
-    rows: CudaSlice<f32>,
     /// Buffers that are not in use; see [`super::lstm`].
     pub tapes: Vec<super::lstm::Tape>,
 }
@@ -82,13 +81,12 @@ impl Kernels {
                 .null()
                 .map_err(|error| anyhow!("failed to allocate memory of the device: {error:?}"))
         };
-        let (ones, tile, rows) = (empty()?, empty()?, empty()?);
+        let (ones, tile) = (empty()?, empty()?);
         Ok(Self {
             device,
             blas,
             ones,
             tile,
-            rows,
             tapes: Vec::new(),
         })
     }
@@ -112,20 +110,13 @@ impl Kernels {
         unsafe { self.device.alloc(length) }.expect("a buffer fits in memory")
     }
 
-    /// Room for a tile of logits, the same at each call.
-    pub fn tile(&mut self, length: usize) -> Span {
-        if Span::of_slice(&self.tile).length < length {
-            self.tile = self.uninitialized(length);
+    /// Room for a tile of so many logits that are made from so many inputs, the same at each call.
+    pub fn tile(&mut self, logits: usize, inputs: usize) -> (Span, Span) {
+        if Span::of_slice(&self.tile).length < logits + inputs {
+            self.tile = self.uninitialized(logits + inputs);
         }
-        Span::of_slice(&self.tile).part(0..length)
-    }
-
-    /// Room for the rows that a tile of logits is made from, the same at each call.
-    pub fn rows(&mut self, length: usize) -> Span {
-        if Span::of_slice(&self.rows).length < length {
-            self.rows = self.uninitialized(length);
-        }
-        Span::of_slice(&self.rows).part(0..length)
+        let tile = Span::of_slice(&self.tile);
+        (tile.part(0..logits), tile.part(logits..logits + inputs))
     }
 
     /// So many ones.

@@ -40,6 +40,11 @@ impl Tape {
     }
 }
 
+/// Of values that are `size` for each time step, those of step `t`.
+fn step(values: Span, size: usize, t: usize) -> Span {
+    values.part(t * size..(t + 1) * size)
+}
+
 /// Outputs of all steps for inputs `(T * B, I)`, `(T * B, H)`, and the state after the last.
 pub fn sequence<T: dfdx::prelude::Tape<f32, Cuda>>(
     shared: &CudaKernels,
@@ -52,6 +57,7 @@ pub fn sequence<T: dfdx::prelude::Tape<f32, Cuda>>(
     let device = x.device().clone();
     let (lanes, hidden) = *state.h.shape();
     let (rows, input) = *x.shape();
+    let size = lanes * hidden;
     let saved = Tape::take(kernels, rows, hidden);
     let (gates, cells) = (saved.gates(rows, hidden), saved.cells(rows, hidden));
     let h: Matrix<Cuda> = device.zeros_like(&(rows, hidden));
@@ -74,15 +80,12 @@ pub fn sequence<T: dfdx::prelude::Tape<f32, Cuda>>(
         gates,
     );
     let w_hh = Span::of(weights.w_hh);
-    let step = |values: Span, width: usize, t: usize| {
-        values.part(t * lanes * width..(t + 1) * lanes * width)
-    };
     for t in 0..rows / lanes {
         let (h_before, c_before) = match t {
             0 => (Span::of(&state.h), Span::of(&state.c)),
-            _ => (step(outputs, hidden, t - 1), step(cells, hidden, t - 1)),
+            _ => (step(outputs, size, t - 1), step(cells, size, t - 1)),
         };
-        let gates = step(gates, 4 * hidden, t);
+        let gates = step(gates, 4 * size, t);
         kernels.product(
             (lanes, hidden, 4 * hidden),
             (h_before, Read::Plain),
@@ -93,17 +96,14 @@ pub fn sequence<T: dfdx::prelude::Tape<f32, Cuda>>(
         kernels.lstm_step(
             gates,
             c_before,
-            step(cells, hidden, t),
-            step(outputs, hidden, t),
+            step(cells, size, t),
+            step(outputs, size, t),
             hidden,
         );
     }
     let last = |values: Span| {
         let copy: Matrix<Cuda> = device.zeros_like(&(lanes, hidden));
-        kernels.copy(
-            values.part((rows - lanes) * hidden..rows * hidden),
-            Span::of(&copy),
-        );
+        kernels.copy(step(values, size, rows / lanes - 1), Span::of(&copy));
         copy
     };
     let next = LayerState {
@@ -142,28 +142,26 @@ fn backward(
 ) {
     let (lanes, hidden) = *state.h.shape();
     let (rows, input) = *x.shape();
+    let size = lanes * hidden;
     let (gates, cells) = (saved.gates(rows, hidden), saved.cells(rows, hidden));
     let outputs = Span::of(out);
     let d_outputs = Span::of_gradient(gradients, out);
     let w_hh = Span::of(weights.w_hh);
-    let step = |values: Span, width: usize, t: usize| {
-        values.part(t * lanes * width..(t + 1) * lanes * width)
-    };
-    let carried = kernels.uninitialized(2 * lanes * hidden);
+    let carried = kernels.uninitialized(2 * size);
     let carried = Span::of_slice(&carried);
     kernels.clear(carried);
-    let (d_carried, d_cell) = (step(carried, hidden, 0), step(carried, hidden, 1));
+    let (d_carried, d_cell) = (step(carried, size, 0), step(carried, size, 1));
     for t in (0..rows / lanes).rev() {
         let c_before = match t {
             0 => Span::of(&state.c),
-            _ => step(cells, hidden, t - 1),
+            _ => step(cells, size, t - 1),
         };
-        let gates = step(gates, 4 * hidden, t);
+        let gates = step(gates, 4 * size, t);
         kernels.lstm_step_backward(
             gates,
             c_before,
-            step(cells, hidden, t),
-            step(d_outputs, hidden, t),
+            step(cells, size, t),
+            step(d_outputs, size, t),
             d_carried,
             d_cell,
             hidden,
@@ -194,7 +192,7 @@ fn backward(
     let d_w_hh = Span::of_gradient(gradients, weights.w_hh);
     kernels.product(
         (4 * hidden, lanes, hidden),
-        (step(gates, 4 * hidden, 0), Read::Transposed),
+        (step(gates, 4 * size, 0), Read::Transposed),
         (Span::of(&state.h), Read::Plain),
         0.0,
         d_w_hh,
@@ -203,10 +201,7 @@ fn backward(
     if later > 0 {
         kernels.product(
             (4 * hidden, later, hidden),
-            (
-                gates.part(lanes * 4 * hidden..rows * 4 * hidden),
-                Read::Transposed,
-            ),
+            (gates.part(4 * size..rows * 4 * hidden), Read::Transposed),
             (outputs.part(0..later * hidden), Read::Plain),
             1.0,
             d_w_hh,

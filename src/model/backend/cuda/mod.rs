@@ -138,18 +138,14 @@ impl Backend for Cuda {
         parameters: &[Parameter<Self>],
         gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
-        let squares = match runtime.kernels.get() {
+        match runtime.kernels.get() {
             Some(kernels) => {
                 let span = |p: &Parameter<Self>| Span::of_gradient(gradients, &p.tensor);
                 let spans: Vec<Span> = parameters.iter().map(span).collect();
-                kernels.sum_of_squares(&spans)
+                kernels.sum_of_squares(&spans).sqrt()
             }
-            None => parameters
-                .iter()
-                .map(|p| update::squared_norm(&p.tensor, gradients))
-                .sum(),
-        };
-        squares.sqrt()
+            None => update::gradient_norm(parameters, gradients),
+        }
     }
 
     fn update(

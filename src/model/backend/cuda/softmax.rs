@@ -31,7 +31,8 @@ pub fn loss(
     for rows in tiles(positions, vocabulary) {
         let count = rows.len();
         let part = |values: Span| values.part(rows.start * width..rows.end * width);
-        let logits = logits(kernels, part(Span::of(&h)), weight, count);
+        let (logits, _) = kernels.tile(count * vocabulary, count * width);
+        project(kernels, part(Span::of(&h)), weight, logits);
         kernels.softmax_rows(
             logits,
             Span::of(bias),
@@ -83,14 +84,14 @@ pub fn nll(
     bias: &Matrix<Cuda>,
     targets: &[u32],
 ) -> Vec<f32> {
-    let width = h.shape().1;
+    let (vocabulary, width) = *weight.shape();
     let targets_there = kernels.upload(targets);
     let nll: Matrix<Cuda> = h.device().zeros_like(&(targets.len(), 1));
-    for tile in tiles(targets.len(), weight.shape().0) {
+    for tile in tiles(targets.len(), vocabulary) {
         let ids = kernels.upload(&rows[tile.clone()]);
-        let chosen = kernels.rows(tile.len() * width);
+        let (logits, chosen) = kernels.tile(tile.len() * vocabulary, tile.len() * width);
         kernels.gather_rows(Span::of(h), &ids, chosen, width);
-        let logits = logits(kernels, chosen, weight, tile.len());
+        project(kernels, chosen, weight, logits);
         let found = Span::of(&nll).part(tile.clone());
         kernels.softmax_rows(
             logits,
@@ -104,18 +105,16 @@ pub fn nll(
     nll.as_vec()
 }
 
-/// The logits of `count` positions without their bias, `(count, V)`.
-fn logits(kernels: &mut Kernels, h: Span, weight: &Matrix<Cuda>, count: usize) -> Span {
+/// The logits of the positions `h`, without their bias.
+fn project(kernels: &Kernels, h: Span, weight: &Matrix<Cuda>, logits: Span) {
     let (vocabulary, width) = *weight.shape();
-    let logits = kernels.tile(count * vocabulary);
     kernels.product(
-        (count, width, vocabulary),
+        (h.length / width, width, vocabulary),
         (h, Read::Plain),
         (Span::of(weight), Read::Transposed),
         0.0,
         logits,
     );
-    logits
 }
 
 /// Blocks of positions whose logits make a tile.

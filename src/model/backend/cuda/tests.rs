@@ -178,6 +178,9 @@ fn operations<D: Backend>(runtime: &Runtime<D>) -> Vec<(&'static str, Vec<f32>)>
     found.push(("softmax_loss, d bias", gradients.get(&offset).as_vec()));
     found.push(("softmax_loss, d h", loss.backward().get(&h).as_vec()));
     let chosen: Vec<u32> = vec![14, 2, 3];
+    let large = weight.clone() * 100.0; // Their exponentials are beyond f32.
+    let nll = D::softmax_nll(runtime, h.clone(), &chosen, &large, &offset, &[1, 0, 10]);
+    found.push(("softmax_nll of large logits", nll));
     let nll = D::softmax_nll(runtime, h.clone(), &chosen, &weight, &offset, &[1, 0, 10]);
     found.push(("softmax_nll", nll));
     found.push(("logits", D::logits(runtime, &h, &weight, &offset)));
