@@ -106,23 +106,32 @@ fn layout(
 ) -> Tests {
     let pitches: Vec<u8> = kind.iter().map(|row| row.pitch).collect();
     let rows: Vec<&[f64]> = kind.iter().map(|row| values(row)).collect();
-    let gram = Gram::of(&rows);
+    let (mut main, steps) = transposition(&rows, &pitches, config);
+    main.extend(relations(&rows, &pitches, config));
+    Tests {
+        rows: kind[0].kind.name(),
+        main,
+        steps,
+    }
+}
+
+/// Whether steps are the same wherever they start: in all, in all against labels that keep their octave, and step by step.
+fn transposition(
+    rows: &[&[f64]],
+    pitches: &[u8],
+    config: &AnalysisConfig,
+) -> (Vec<Test>, Vec<Test>) {
+    let gram = Gram::of(rows);
     let steps: Vec<Steps> = (1..=LARGEST_STEP)
-        .map(|interval| Steps::of(&pitches, interval as u8))
+        .map(|interval| Steps::of(pitches, interval as u8))
         .collect();
-    let consistencies = |place: &[usize]| -> [f64; LARGEST_STEP] {
+    let each = |place: &[usize]| -> [f64; LARGEST_STEP] {
         std::array::from_fn(|step| steps[step].consistency(&gram, place))
     };
-
-    let place: Vec<usize> = (0..rows.len()).collect();
-    let anywhere = |place: &mut [usize], rng: &mut ChaCha8Rng| place.shuffle(rng);
-    let with_mean = |place: &[usize]| -> [f64; LARGEST_STEP + 1] {
-        let each = consistencies(place);
+    let each_and_mean = |place: &[usize]| -> [f64; LARGEST_STEP + 1] {
+        let each = each(place);
         std::array::from_fn(|i| each.get(i).copied().unwrap_or_else(|| mean(&each)))
     };
-    let by_step = with_mean(&place);
-    let by_step_tests = tested(by_step, &place, anywhere, config, with_mean);
-
     let octaves: Vec<usize> = pitches
         .chunk_by(|a, b| a / 12 == b / 12)
         .map(<[u8]>::len)
@@ -135,48 +144,32 @@ fn layout(
             rest = above;
         }
     };
-    let in_register = |place: &[usize]| [mean(&consistencies(place))];
-    let kept = in_register(&place);
-    let kept_test = tested(kept, &place, within_octaves, config, in_register);
+    let place: Vec<usize> = (0..rows.len()).collect();
+    let mut names: Vec<String> = (1..=LARGEST_STEP).map(|step| step.to_string()).collect();
+    names.push("transposition".to_owned());
+    let mut steps = tested(&names, &place, anywhere, config, each_and_mean);
+    let mut main = steps.split_off(LARGEST_STEP);
+    let name = ["transposition_within_octaves".to_owned()];
+    main.extend(tested(&name, &place, within_octaves, config, |place| {
+        [mean(&each(place))]
+    }));
+    (main, steps)
+}
 
-    let residuals = Distances::between(&without_trend(&rows, &pitches, TREND));
+/// Whether rows an octave, a fifth or a fourth apart are closer than their neighbours, once register is taken out.
+fn relations(rows: &[&[f64]], pitches: &[u8], config: &AnalysisConfig) -> Vec<Test> {
+    let residuals = Distances::between(&without_trend(rows, pitches, TREND));
     let scale = match mean_distance(&residuals) {
-        left if left > 1e-9 * mean_distance(&Distances::between(&rows)) => left,
+        left if left > 1e-9 * mean_distance(&Distances::between(rows)) => left,
         // Nothing but rounding is left.
         _ => f64::NAN,
     };
-    let neighbourhoods = RELATIONS.map(|(_, interval)| Neighbourhoods::of(&pitches, interval));
-    let closeness = |place: &[usize]| {
+    let neighbourhoods = RELATIONS.map(|(_, interval)| Neighbourhoods::of(pitches, interval));
+    let place: Vec<usize> = (0..rows.len()).collect();
+    let names = RELATIONS.map(|(name, _)| name.to_owned());
+    tested(&names, &place, anywhere, config, |place| {
         [0, 1, 2].map(|i: usize| neighbourhoods[i].closeness(&residuals, place) / scale)
-    };
-    let close = closeness(&place);
-    let close_tests = tested(close, &place, anywhere, config, closeness);
-
-    let test = |name: String, value: f64, permuted: Permuted| Test {
-        name,
-        value,
-        permuted,
-    };
-    let (whole, whole_test) = (by_step[LARGEST_STEP], by_step_tests[LARGEST_STEP]);
-    let mut main = vec![
-        test("transposition".to_owned(), whole, whole_test),
-        test(
-            "transposition_within_octaves".to_owned(),
-            kept[0],
-            kept_test[0],
-        ),
-    ];
-    for (i, (name, _)) in RELATIONS.iter().enumerate() {
-        main.push(test((*name).to_owned(), close[i], close_tests[i]));
-    }
-    let steps = (0..LARGEST_STEP)
-        .map(|i| test((i + 1).to_string(), by_step[i], by_step_tests[i]))
-        .collect();
-    Tests {
-        rows: kind[0].kind.name(),
-        main,
-        steps,
-    }
+    })
 }
 
 /// Whether ON and OFF of a pitch differ in one direction.
@@ -198,31 +191,41 @@ fn direction(
             .iter_mut()
             .for_each(|sign| *sign = if rng.r#gen() { 1.0 } else { -1.0 })
     };
-    let statistic = |signs: &[f64]| [direction_consistency(&cosines, signs)];
-    let observed = vec![1.0; pairs.len()];
-    let value = statistic(&observed);
-    let [permuted] = tested(value, &observed, exchange, config, statistic);
+    let signs = vec![1.0; pairs.len()];
+    let name = ["direction".to_owned()];
     Tests {
         rows: "on_off",
-        main: vec![Test {
-            name: "direction".to_owned(),
-            value: value[0],
-            permuted,
-        }],
+        main: tested(&name, &signs, exchange, config, |signs| {
+            [direction_consistency(&cosines, signs)]
+        }),
         steps: Vec::new(),
     }
 }
 
-/// [`permutation_tests`] with the analysis's number of shuffles and their seed.
+/// Shuffles which row stands at which pitch.
+fn anywhere(place: &mut [usize], rng: &mut ChaCha8Rng) {
+    place.shuffle(rng);
+}
+
+/// The statistics of `labels`, tested with the analysis's number of shuffles and their seed.
 fn tested<L: Clone, const N: usize>(
-    observed: [f64; N],
+    names: &[String],
     labels: &[L],
     relabel: impl Fn(&mut [L], &mut ChaCha8Rng),
     config: &AnalysisConfig,
-    statistics: impl FnMut(&[L]) -> [f64; N],
-) -> [Permuted; N] {
+    statistics: impl Fn(&[L]) -> [f64; N],
+) -> Vec<Test> {
+    let observed = statistics(labels);
     let (permutations, seed) = (config.permutations, config.permutation_seed);
-    permutation_tests(observed, labels, relabel, permutations, seed, statistics)
+    let tests = permutation_tests(observed, labels, relabel, permutations, seed, statistics);
+    let named = names.iter().zip(observed).zip(tests);
+    named
+        .map(|((name, value), permuted)| Test {
+            name: name.clone(),
+            value,
+            permuted,
+        })
+        .collect()
 }
 
 /// The mean of what could be measured; NaN if nothing could.

@@ -93,13 +93,13 @@ impl Steps {
         let mut weights = vec![0.0; gram.rows];
         let mut inverse = vec![0.0; count];
         let mut own = 0.0;
-        for step in 0..count {
+        for (step, inverse) in inverse.iter_mut().enumerate() {
             let (lower, upper) = rows(step);
             let length = gram.between_steps((lower, upper), (lower, upper)).sqrt();
             if length > 0.0 {
-                inverse[step] = 1.0 / length;
-                weights[upper] += inverse[step];
-                weights[lower] -= inverse[step];
+                *inverse = 1.0 / length;
+                weights[upper] += *inverse;
+                weights[lower] -= *inverse;
                 own += 1.0;
             }
         }

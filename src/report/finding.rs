@@ -88,9 +88,14 @@ fn about_claim(judged: &Judged, shown: Option<&RunRecord>, runs: &[&RunRecord]) 
     if let Some(labels) = about_labels(metric, run) {
         text.push_str(&format!(" {labels}"));
     }
-    let others: Vec<String> = runs
+    let mut others: Vec<&RunRecord> = runs
         .iter()
+        .copied()
         .filter(|other| other.counts() && is_repetition(other, run))
+        .collect();
+    others.sort_by_key(|other| other.stored.record.seed);
+    let others: Vec<String> = others
+        .iter()
         .map(|other| {
             let again = judge(&judged.claim, Some(other));
             let value = again.measured.map_or("–".to_owned(), number);
