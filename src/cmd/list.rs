@@ -88,21 +88,10 @@ fn row(listed: &Listed) -> Vec<String> {
         run.state().to_string(),
         run.record.epoch.to_string(),
         best,
-        device(run),
+        run.record.last_execution().environment.device_marked(),
         run.record.execution.started.clone(),
         marks.join(", "),
     ]
-}
-
-/// Where the run was computed last.
-fn device(run: &StoredRun) -> String {
-    let environment = &run.record.last_execution().environment;
-    let emulated = if environment.emulated {
-        " (emulated)"
-    } else {
-        ""
-    };
-    format!("{}{emulated}", environment.device)
 }
 
 fn to_json(listed: &Listed) -> Value {

@@ -34,8 +34,8 @@ pub enum Reproduction {
 
 /// Compares a run with its second execution, `again`.
 ///
-/// Where device, kernels, precision and code are the same and the device is a CPU, only the same bits will do. Otherwise values are compared within
-/// each metric's [`equivalence`](crate::metric::Metric::equivalence).
+/// Where device, kernels, precision and code are the same and the device is a CPU, only the same bits will do. Otherwise values are
+/// compared within each metric's [`equivalence`](crate::metric::Metric::equivalence).
 pub fn compare(
     original: &StoredRun,
     expected: &Metrics,

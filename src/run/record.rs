@@ -162,12 +162,18 @@ pub struct FileChecksum {
 }
 
 impl Environment {
-    /// The device in words: what it is, and whether it is one at all.
-    pub fn device_in_words(&self) -> String {
+    /// The device, such as `cuda:0`, and whether it is only emulated.
+    pub fn device_marked(&self) -> String {
         let emulated = if self.emulated { " (emulated)" } else { "" };
+        format!("{}{emulated}", self.device)
+    }
+
+    /// The same with the device's make, where that is known.
+    pub fn device_in_words(&self) -> String {
+        let device = self.device_marked();
         match &self.hardware {
-            Some(hardware) => format!("{}{emulated}: {hardware}", self.device),
-            None => format!("{}{emulated}", self.device),
+            Some(hardware) => format!("{device}: {hardware}"),
+            None => device,
         }
     }
 }

@@ -410,6 +410,29 @@ fn another_corpus_is_refused_on_resume() {
 }
 
 #[test]
+fn a_record_tells_an_emulated_device_from_one_that_is_there_and_one_without_hardware_is_read() {
+    let old = serde_json::to_string(&environment()).unwrap();
+    assert!(!old.contains("hardware"), "{old}");
+    let mut environment: Environment = serde_json::from_str(&old).unwrap();
+    assert_eq!(environment.device_in_words(), "cpu");
+    environment.device = "cuda:1".into();
+    environment.hardware = Some(crate::device::Hardware {
+        name: "Card".into(),
+        driver: "580.65, CUDA 13.0".into(),
+        memory: 4 << 30,
+    });
+    let words = environment.device_in_words();
+    assert_eq!(words, "cuda:1: Card, 4096 MiB, driver 580.65, CUDA 13.0");
+    environment.emulated = true;
+    assert_eq!(environment.device_marked(), "cuda:1 (emulated)");
+    let text = serde_json::to_string(&environment).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Environment>(&text).unwrap(),
+        environment
+    );
+}
+
+#[test]
 fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let stored = undisturbed(folder.path());
