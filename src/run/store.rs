@@ -175,6 +175,11 @@ impl Store {
         Ok(listed)
     }
 
+    /// Every published record, whether or not this machine has its run.
+    pub fn list_published(&self) -> Result<Vec<Listed>> {
+        list_folder(&self.records, true)
+    }
+
     /// The run called `name`: an id, the beginning of one or of its hash, `experiment/id`, `latest`, `EXPERIMENT@N` (the
     /// N-th newest), or the path of a run's folder. Runs of this machine come before published records.
     pub fn find(&self, name: &str) -> Result<StoredRun> {
