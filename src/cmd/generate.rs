@@ -18,6 +18,9 @@ pub struct Args {
     /// The MIDI file to write
     #[arg(short, long, value_name = "OUT.mid")]
     output: PathBuf,
+    /// Replace OUT.mid if it is there
+    #[arg(long)]
+    force: bool,
     /// The seed; the same seed gives the same music
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -39,6 +42,11 @@ pub struct Args {
 
 /// Generates.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    ensure!(
+        args.force || !args.output.exists(),
+        "'{}' is there already: name another file, or give --force to replace it",
+        args.output.display()
+    );
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();

@@ -24,7 +24,7 @@ use crate::model::backend::{Backend, Runtime};
 use crate::report;
 use crate::run::{Checkpoint, CorpusIdentity, Environment, Run};
 use crate::training::data::Data;
-use crate::training::{Ending, Progress, Trainer, weights};
+use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
 pub use trained::{Music, Trained};
 
@@ -103,7 +103,7 @@ pub fn execute(
         interrupted,
         watch,
     };
-    match machine.device {
+    let ending = match machine.device {
         Device::Cpu => {
             let kernels = Kernels::new(machine.kernel_path, machine.threads);
             stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
@@ -112,6 +112,10 @@ pub fn execute(
         Device::Cuda(index) => {
             stage.train_and_conclude(Runtime::cuda(index, experiment.training.precision)?)
         }
+    };
+    match ending {
+        Err(error) if error.is::<Interrupted>() => Ok(Ending::Interrupted),
+        ending => ending,
     }
 }
 
@@ -187,6 +191,7 @@ impl Stage<'_> {
             &data,
             &trainer,
             samples,
+            self.interrupted,
         )?;
         self.run.finish()?;
         report::write_run_page(self.run.path())?;

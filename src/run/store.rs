@@ -147,6 +147,7 @@ impl Store {
             },
             resumed: Vec::new(),
             events: Vec::new(),
+            segments: None,
             files: Vec::new(),
             seal: String::new(),
         };

@@ -217,6 +217,86 @@ fn a_damaged_segment_is_named_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_lost_segment_is_missed_and_nothing_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let mut run = store.create(new_run("toy")).unwrap();
+    train(&mut run, None, 15, |step| step == 5);
+    drop(run);
+    let stored = store.find("latest").unwrap();
+    let segments: Vec<_> = fs::read_dir(stored.path.join("metrics"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    assert!(segments.len() > 1);
+    for segment in segments {
+        let bytes = fs::read(&segment).unwrap();
+        fs::remove_file(&segment).unwrap();
+        for error in [
+            stored.metrics().unwrap_err(),
+            stored.resume(environment(), vec![]).unwrap_err(),
+        ] {
+            let message = format!("{error:#}");
+            assert!(message.contains("of at least"), "{message}");
+        }
+        assert_eq!(stored.verify().unwrap().problems[0].file, "metrics");
+        fs::write(&segment, bytes).unwrap();
+    }
+    assert_eq!(stored.verify().unwrap().problems, vec![]);
+    stored.resume(environment(), vec![]).unwrap();
+}
+
+#[test]
+fn what_stands_in_a_checkpoints_place_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let mut run = store.create(new_run("toy")).unwrap();
+    train(&mut run, None, 25, |_| false);
+    let path = run.path().join("checkpoints/step-00000020.safetensors");
+    drop(run);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let stored = store.find("latest").unwrap();
+    let (_run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+    assert_eq!(checkpoint.unwrap().step, 10);
+    assert!(path.with_extension("damaged").is_dir());
+}
+
+#[test]
+fn weights_that_are_not_there_are_answered_with_what_would_make_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let stored = undisturbed(folder.path());
+    let refusal = || {
+        format!(
+            "{:#}",
+            store.find("toy@1").unwrap().final_weights().unwrap_err()
+        )
+    };
+    stored.publish(&folder.path().join("records")).unwrap();
+    fs::remove_file(stored.path.join(WEIGHTS)).unwrap();
+    assert!(
+        refusal().contains("is gone: put back a copy of it"),
+        "{}",
+        refusal()
+    );
+    let run = store.create(new_run("toy")).unwrap();
+    assert!(refusal().contains("is running and has no"), "{}", refusal());
+    drop(run);
+    assert!(
+        refusal().contains("has no final.safetensors yet: `harness resume"),
+        "{}",
+        refusal()
+    );
+    fs::remove_dir_all(folder.path().join("runs")).unwrap();
+    assert!(
+        refusal().contains("is a published record") && refusal().contains("harness reproduce"),
+        "{}",
+        refusal()
+    );
+}
+
+#[test]
 fn many_segments_are_merged_into_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

@@ -115,7 +115,8 @@ impl StoredRun {
         let mut found = Verification::default();
         let executions: Vec<&Execution> = self.record.executions().collect();
         for name in ["metrics", "timings"] {
-            let outcome = load(&self.path.join(name), &executions).map(|_| ());
+            let at_least = self.record.segments_in(name);
+            let outcome = load(&self.path.join(name), &executions, at_least).map(|_| ());
             found.count(name, outcome.map_err(|error| format!("{error:#}")));
         }
         let checkpoints = Checkpoints::of_run(&self.path);

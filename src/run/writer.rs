@@ -13,7 +13,9 @@ use super::clock;
 use super::disk::{create_folder, files_below, write_atomically};
 use super::lock::{LOCK, Lock};
 use super::metrics::{Row, Segments, load};
-use super::record::{CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, Status};
+use super::record::{
+    CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts, Status,
+};
 use super::table::Table;
 use crate::checksum::sha256_of_file;
 
@@ -150,10 +152,18 @@ impl Run {
 
     /// Writes every value logged so far as a segment, and a sign of life.
     pub fn flush(&mut self) -> Result<()> {
+        self.metrics.flush()?;
+        self.timings.flush()?;
+        self.write_record()?;
         let executions: Vec<&Execution> = self.record.executions().collect();
-        self.metrics.flush(&executions)?;
-        self.timings.flush(&executions)?;
-        self.write_record()
+        let metrics = self.metrics.merge(&executions)?;
+        let timings = self.timings.merge(&executions)?;
+        if metrics.is_empty() && timings.is_empty() {
+            return Ok(());
+        }
+        self.write_record()?;
+        self.metrics.remove(&metrics)?;
+        self.timings.remove(&timings)
     }
 
     /// Flushes if the last time is some seconds ago; cheap enough for every step.
@@ -222,7 +232,8 @@ impl Run {
         self.flush()?;
         let executions: Vec<&Execution> = self.record.executions().collect();
         for name in ["metrics", "timings"] {
-            let all = load(&self.folder.join(name), &executions)?;
+            let at_least = self.record.segments_in(name);
+            let all = load(&self.folder.join(name), &executions, at_least)?;
             write_atomically(
                 &self.folder.join(format!("{name}.parquet")),
                 &all.to_parquet()?,
@@ -230,6 +241,7 @@ impl Run {
         }
         self.note("finished")?;
         self.stamp(Status::Finished, None);
+        self.record.segments = None;
         self.record.files.clear();
         self.seal()?;
         // The segments go last: until here the run can be resumed from them, and from here nobody reads them.
@@ -297,6 +309,10 @@ impl Run {
 
     fn write_record(&mut self) -> Result<()> {
         self.touch();
+        self.record.segments = Some(SegmentCounts {
+            metrics: self.metrics.count(),
+            timings: self.timings.count(),
+        });
         self.wrote = Instant::now();
         self.record.write(&self.folder)
     }
