@@ -193,9 +193,7 @@ impl Stage<'_> {
             samples,
             self.interrupted,
         )?;
-        self.run.finish()?;
-        report::write_run_page(self.run.path())?;
-        self.run.seal()?;
+        self.run.finish_with(report::write_run_page)?;
         Ok(Ending::Complete)
     }
 }

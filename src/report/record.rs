@@ -1,7 +1,5 @@
 //! One run as a report sees it: everything its folder holds, and what of it could not be read.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -51,11 +49,6 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// Reads the run in `folder`. Fails only if `record.json` itself cannot be read.
-    pub fn read(folder: &Path, published: bool) -> Result<Self> {
-        Ok(Self::of(StoredRun::open(folder, published)?))
-    }
-
     /// Reads everything of a stored run. What cannot be read is listed in `problems`.
     pub fn of(stored: StoredRun) -> Self {
         let state = stored.state();

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::clock;
 use super::code::CodeVersion;
 use super::disk::{read_file, write_atomically};
 use super::error::RunError;
@@ -222,6 +223,14 @@ impl Record {
 
     pub(super) fn last_execution_mut(&mut self) -> &mut Execution {
         self.resumed.last_mut().unwrap_or(&mut self.execution)
+    }
+
+    /// Says that the run has ended, now.
+    pub(super) fn end(&mut self, status: Status, reason: Option<String>) {
+        self.status = status;
+        self.reason = reason;
+        self.ended = Some(clock::now());
+        self.heartbeat = clock::now();
     }
 
     /// How long the run was worked on, in seconds, over all executions.
