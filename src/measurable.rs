@@ -33,6 +33,12 @@ const NAMES: &[&str] = &[
     "analysis.{MAP}.map.pca.{variance_first,variance_second,trustworthiness,continuity}",
     "analysis.{MAP}.spread.maps",
     "analysis.{MAP}.spread.procrustes.{mean,smallest,largest}",
+    "analysis.{MAP}.geometry.pitches.{note,on,off}.{rows,lowest,highest}",
+    "analysis.{MAP}.geometry.pitches.on_off.rows",
+    "analysis.{MAP}.geometry.{trained,untrained}.tests",
+    "analysis.{MAP}.geometry.{trained,untrained}.{note,on,off}.{TEST}.{value,chance,p,p_holm}",
+    "analysis.{MAP}.geometry.{trained,untrained}.{note,on,off}.steps.{1,2,3,4,5,6,7,8,9,10,11,12}.{value,chance,p,p_holm}",
+    "analysis.{MAP}.geometry.{trained,untrained}.on_off.direction.{value,chance,p,p_holm}",
     "samples.n_gram",
     "{train,valid,test}.{METRIC}.{best,last}",
     "timings.{METRIC}.{mean,last}",
@@ -49,6 +55,10 @@ pub fn names() -> Vec<String> {
                 "kind_mid_range,kind_outside_mid_range,kind,register",
             )
             .replace("SPACE", "trained,untrained,pca,untrained_tsne,tsne")
+            .replace(
+                "TEST",
+                "transposition,transposition_within_octaves,octave,fifth,fourth",
+            )
             .replace("METRIC", &metrics.join(","))
     };
     NAMES

@@ -11,7 +11,7 @@ use crate::measurable;
 use crate::run::flat_settings;
 
 /// The parts of an experiment that explain it and move no result.
-const NO_SETTINGS: [&str; 5] = ["title", "question", "paper", "chosen", "claims"];
+const NO_SETTINGS: [&str; 6] = ["title", "question", "base", "paper", "chosen", "claims"];
 
 /// Checks `experiment`, as it was read from a file.
 ///

@@ -4,12 +4,14 @@
 //! record.rs   a run's folder → RunRecord, with what of it could not be read
 //! figure/     RunRecord → Drawing (SVG, CSV, places to point at); FIGURES is the list
 //! table/      RunRecord → Table; TABLES is the list; claims.rs judges the paper's claims
+//! finding.rs  judged claims and records → the findings in words
 //! page/       drawings and tables → HTML
 //! site.rs     many runs → reports/, its manifest, and whether it is stale
 //! ```
 //! Everything is a function of the records alone, so that building twice gives the same bytes.
 
 pub mod figure;
+pub mod finding;
 pub mod page;
 pub mod record;
 pub mod site;

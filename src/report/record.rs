@@ -1,5 +1,7 @@
 //! One run as a report sees it: everything its folder holds, and what of it could not be read.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -49,6 +51,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Reads the run in `folder`. Fails only if `record.json` itself cannot be read.
+    pub fn read(folder: &Path, published: bool) -> Result<Self> {
+        Ok(Self::of(StoredRun::open(folder, published)?))
+    }
+
     /// Reads everything of a stored run. What cannot be read is listed in `problems`.
     pub fn of(stored: StoredRun) -> Self {
         let state = stored.state();

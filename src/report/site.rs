@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::figure::{Drawing, Section, png};
+use super::finding;
 use super::page::{self, ExperimentReport, IndexReport};
 use super::record::RunRecord;
 use super::table::{TABLES, Table, claims, hyperparameters};
@@ -545,6 +546,10 @@ fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
                 claims::tally(&report.judged),
                 table.to_markdown()
             ));
+            let findings = report.findings();
+            if !findings.is_empty() {
+                markdown.push_str(&format!("\n{}", finding::to_markdown(&findings)));
+            }
         }
     }
     markdown

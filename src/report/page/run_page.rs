@@ -3,10 +3,11 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::super::figure::{Drawing, Section};
+use super::super::finding::findings;
 use super::super::record::RunRecord;
 use super::super::table::{self, Table, claims, hyperparameters};
 use super::super::text::{duration, number};
-use super::{Links, figure_markup, figure_with, page, provenance, table_markup};
+use super::{Links, figure_markup, figure_with, findings_markup, page, provenance, table_markup};
 use crate::run::State;
 
 const SECTIONS: [(Section, &str, &str); 5] = [
@@ -43,6 +44,7 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
                 h2 #claims { "Paper against measured" }
                 p { (claims::tally(&judged)) "." }
                 (table_markup(&table))
+                (findings_markup(&findings(&judged, Some(run), &[])))
             }
             (run_sections(run, drawings, Links::RunFolder))
         }

@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use super::super::figure::{Drawing, Section};
+use super::super::finding::{Finding, findings};
 use super::super::record::RunRecord;
 use super::super::table::claims::Judged;
 use super::super::table::conclusion::{self, Evidence};
 use super::super::table::{Cell, Table, claims};
 use super::super::text::number;
-use super::{Links, page, provenance, run_facts, run_sections, table_markup};
+use super::{Links, findings_markup, page, provenance, run_facts, run_sections, table_markup};
 
 /// What the page of one experiment shows.
 pub struct ExperimentReport<'a> {
@@ -26,6 +27,13 @@ pub struct ExperimentReport<'a> {
     pub runs: Vec<&'a RunRecord>,
     /// Its claims, judged.
     pub judged: Vec<Judged>,
+}
+
+impl ExperimentReport<'_> {
+    /// What its runs found, in words.
+    pub fn findings(&self) -> Vec<Finding> {
+        findings(&self.judged, self.shown, &self.runs)
+    }
 }
 
 /// What the index shows.
@@ -55,6 +63,7 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
                 h2 #claims { "Paper against measured" }
                 p { (claims::tally(&report.judged)) "." }
                 (table_markup(&table))
+                (findings_markup(&report.findings()))
             }
             @if let Some(run) = report.shown { (run_sections(run, report.drawings, Links::Report)) }
             @if !report.runs.is_empty() { h2 #runs { "Runs" } (table_markup(&runs_table(report))) }
@@ -190,6 +199,7 @@ pub fn index_page(index: &IndexReport) -> String {
                 @if let Some(table) = claims::fill(&report.judged) {
                     h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
                     (table_markup(&table))
+                    (findings_markup(&report.findings()))
                 }
             }
             (broken(index.broken))

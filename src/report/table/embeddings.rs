@@ -132,7 +132,8 @@ pub fn fill_maps(run: &RunRecord) -> Option<Table> {
     })
 }
 
-fn p_value(p: f64) -> String {
+/// `p` and the number.
+pub(super) fn p_value(p: f64) -> String {
     format!("p {}", number(p))
 }
 
@@ -145,6 +146,7 @@ fn sizes(statistics: &Value, labels: &str) -> Option<String> {
     Some(sizes.collect::<Vec<_>>().join(", "))
 }
 
-fn number_at(value: &Value, path: &str) -> Option<f64> {
+/// The number at a dotted path.
+pub(super) fn number_at(value: &Value, path: &str) -> Option<f64> {
     at_path(value, path).and_then(Value::as_f64)
 }

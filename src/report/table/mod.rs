@@ -4,6 +4,7 @@ pub mod claims;
 pub mod conclusion;
 pub mod corpus;
 pub mod embeddings;
+pub mod geometry;
 pub mod hyperparameters;
 pub mod results;
 
@@ -87,6 +88,14 @@ pub const TABLES: &[TableKind] = &[
     TableKind {
         section: Section::Embeddings,
         fill: embeddings::fill_maps,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill_steps,
     },
     TableKind {
         section: Section::Corpus,
