@@ -73,21 +73,6 @@ fn doubled_midranks(a: &[f64], b: &[f64]) -> Vec<usize> {
     values.iter().map(rank).collect()
 }
 
-/// The p-values of a family of tests, corrected so that the chance of any false alarm keeps its bound: Holm (1979).
-///
-/// The i-th smallest of m is multiplied by m − i + 1, is at least the one before it, and at most 1.
-pub fn holm(ps: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..ps.len()).collect();
-    order.sort_by(|i, j| ps[*i].total_cmp(&ps[*j]));
-    let mut corrected = vec![0.0; ps.len()];
-    let mut floor: f64 = 0.0;
-    for (index, at) in order.into_iter().enumerate() {
-        floor = floor.max(ps[at] * (ps.len() - index) as f64).min(1.0);
-        corrected[at] = floor;
-    }
-    corrected
-}
-
 /// An interval that holds 95 % of what resampling gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
@@ -319,16 +304,6 @@ mod tests {
     }
 
     #[test]
-    fn holm_multiplies_and_never_goes_down() {
-        let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
-        for (value, expected) in corrected.into_iter().zip([0.03, 0.06, 0.06, 0.02]) {
-            assert!(close(value, expected));
-        }
-        assert_eq!(holm(&[0.8, 0.9]), [1.0, 1.0]);
-        assert!(holm(&[]).is_empty());
-    }
-
-    #[test]
     fn quantiles_are_interpolated() {
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), 2.5);
         assert!(close(quantile(&[1.0, 2.0, 3.0, 4.0], 0.025), 1.075));
@@ -407,17 +382,6 @@ mod tests {
             prop_assert!(close(forth.p, p_by_enumeration(&a, &b)));
             prop_assert!(close(forth.p, back.p) && close(forth.u + back.u, (a.len() * b.len()) as f64));
             prop_assert!(forth.smallest_p <= forth.p + 1e-12 && forth.p <= 1.0);
-        }
-
-        #[test]
-        fn holm_keeps_the_order_and_never_lowers(ps in prop::collection::vec(0.0f64..=1.0, 0..9)) {
-            let corrected = holm(&ps);
-            for i in 0..ps.len() {
-                prop_assert!(corrected[i] >= ps[i] && corrected[i] <= 1.0);
-                for j in 0..ps.len() {
-                    prop_assert!(ps[i] > ps[j] || corrected[i] <= corrected[j]);
-                }
-            }
         }
 
         #[test]
