@@ -42,10 +42,14 @@ pub struct Args {
 
 /// Generates.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let output = args.output.display();
+    ensure!(
+        args.output.is_file() || !args.output.exists(),
+        "'{output}' is no file that could be replaced: name another"
+    );
     ensure!(
         args.force || !args.output.exists(),
-        "'{}' is there already: name another file, or give --force to replace it",
-        args.output.display()
+        "'{output}' is there already: name another file, or give --force to replace it"
     );
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;

@@ -113,6 +113,7 @@ fn visit_zip(
         let name = checked_name(&format!("{prefix}{name}"))?;
         let bytes = match archive.by_index(index) {
             Ok(member) if !member.is_file() => continue,
+            Ok(member) if member.size() > MEMBER && (wanted.member)(&name, &[]) => Err(too_large()),
             Ok(member) => read_member(&mut budget.meter(member), &name, wanted),
             Err(_) if !(wanted.member)(&name, &[]) => continue,
             Err(error) => Err(error.into()),

@@ -114,7 +114,12 @@ pub fn execute(
         }
     };
     match ending {
-        Err(error) if error.is::<Interrupted>() => Ok(Ending::Interrupted),
+        Err(error) if error.is::<Interrupted>() => {
+            stage
+                .run
+                .note("interrupted in an evaluation, of which nothing is kept")?;
+            Ok(Ending::Interrupted)
+        }
         ending => ending,
     }
 }

@@ -34,7 +34,7 @@ pub fn line_of(text: &str, problem: &str) -> Option<usize> {
 
 /// The first two lines that set `key` at the top level.
 pub fn twice(text: &str, key: &str) -> Option<(usize, usize)> {
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let mut lines = text.lines().enumerate();
     let mut next = || {
         let sets = |line: &str| {
             line.strip_prefix(key)

@@ -195,6 +195,8 @@ fn read(path: &Path) -> Result<String> {
 
 /// The keys and values of an experiment's text, or of as much of one as stands over a base.
 fn yaml(text: &str) -> Result<Value> {
+    // Some editors put a byte order mark before the first character; the parser takes it for a document of its own.
+    let text = text.trim_start_matches('\u{feff}');
     check_shape(text)?;
     let explain = |error| explain(error, text);
     // What is read as an experiment, and not as any YAML, has lines and fields to name.
@@ -264,7 +266,7 @@ const DEEPEST: usize = 128;
 fn check_shape(text: &str) -> Result<()> {
     let is_empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
     ensure!(
-        !text.trim_start_matches('\u{feff}').lines().all(is_empty),
+        !text.lines().all(is_empty),
         "the file is empty: an experiment has at least a `title` and a `corpus`"
     );
     let (mut depth, mut line) = (0usize, 1);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
@@ -213,17 +213,17 @@ impl StoredRun {
         environment: Environment,
         command: Vec<String>,
     ) -> Result<(Run, Option<Checkpoint>)> {
+        let finished = || RunError::Finished {
+            id: self.id.clone(),
+        };
+        // Known without the lock, which a folder that cannot be written does not have.
+        ensure!(self.record.status != Status::Finished, finished());
         let lock = try_lock(&self.path.join(LOCK))?.ok_or_else(|| RunError::Locked {
             id: self.id.clone(),
         })?;
         // The record may have changed since it was read: from here on nobody else writes it.
         let mut record = Record::read(&self.path)?;
-        if record.status == Status::Finished {
-            return Err(RunError::Finished {
-                id: self.id.clone(),
-            }
-            .into());
-        }
+        ensure!(record.status != Status::Finished, finished());
         remove_unfinished(&self.path)?;
         // Segments that cannot be read are told of now, before anything is computed on top of them.
         for name in ["metrics", "timings"] {

@@ -499,7 +499,7 @@ fn broken_folders_are_listed_as_such() {
             .collect::<Vec<bool>>(),
         [true, false, false]
     );
-    assert_eq!(store.find("latest").unwrap().id, run.id());
+    assert_eq!(store.find("toy@3").unwrap().id, run.id());
     assert!(format!("{:#}", store.find("0008").unwrap_err()).contains("record.json"));
     assert_eq!(store.create(new_run("toy")).unwrap().record().number, 9);
 }

@@ -331,7 +331,6 @@ impl<'a, D: Backend> Trainer<'a, D> {
             .as_ref()
             .is_err_and(|error| error.is::<Interrupted>());
         if self.position.evaluation_due {
-            run.note(&format!("interrupted in the evaluation of step {step}"))?;
             run.save_checkpoint(&self.checkpoint()?)?;
         }
         let scores = scores?;
