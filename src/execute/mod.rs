@@ -25,7 +25,7 @@ use crate::model::backend::{Backend, Runtime};
 use crate::report;
 use crate::run::{Checkpoint, CorpusIdentity, Environment, Run};
 use crate::training::data::Data;
-use crate::training::{Ending, Progress, Trainer, weights};
+use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
 use footprint::ensure_fits;
 pub use footprint::{expected_vocabulary, footprint};
@@ -130,7 +130,7 @@ pub fn execute(
         interrupted,
         watch,
     };
-    match machine.device {
+    let ending = match machine.device {
         Device::Cpu => {
             let kernels = Kernels::new(machine.kernel_path, machine.threads);
             stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
@@ -139,6 +139,15 @@ pub fn execute(
         Device::Cuda(gpu) => {
             stage.train_and_conclude(Runtime::cuda(gpu.index, experiment.training.precision)?)
         }
+    };
+    match ending {
+        Err(error) if error.is::<Interrupted>() => {
+            stage
+                .run
+                .note("interrupted in an evaluation, of which nothing is kept")?;
+            Ok(Ending::Interrupted)
+        }
+        ending => ending,
     }
 }
 
@@ -214,10 +223,9 @@ impl Stage<'_> {
             &data,
             &trainer,
             samples,
+            self.interrupted,
         )?;
-        self.run.finish()?;
-        report::write_run_page(self.run.path())?;
-        self.run.seal()?;
+        self.run.finish_with(report::write_run_page)?;
         Ok(Ending::Complete)
     }
 }

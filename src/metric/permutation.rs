@@ -83,6 +83,8 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::metric::embedding::{Distances, purity};
 
@@ -131,5 +133,18 @@ mod tests {
         assert_eq!(holm(&[0.7, 0.6]), [1.0, 1.0]);
         let one_missing = holm(&[f64::NAN, 0.02]);
         assert!(one_missing[0].is_nan() && one_missing[1] == 0.02);
+    }
+
+    proptest! {
+        #[test]
+        fn holm_keeps_the_order_and_never_lowers(ps in prop::collection::vec(0.0f64..=1.0, 0..9)) {
+            let corrected = holm(&ps);
+            for i in 0..ps.len() {
+                prop_assert!(corrected[i] >= ps[i] && corrected[i] <= 1.0);
+                for j in 0..ps.len() {
+                    prop_assert!(ps[i] > ps[j] || corrected[i] <= corrected[j]);
+                }
+            }
+        }
     }
 }

@@ -21,11 +21,9 @@ pub mod text;
 #[cfg(test)]
 mod fixture;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 
-use crate::run::write_atomically;
+use crate::run::{StoredRun, write_atomically};
 use figure::{Drawing, FIGURES, Section};
 use record::RunRecord;
 
@@ -33,11 +31,11 @@ use record::RunRecord;
 pub const OWN_PAGE: &str = "report.html";
 
 /// Writes the run's own page into its folder; whatever of the record cannot be read is listed in it.
-pub fn write_run_page(folder: &Path) -> Result<()> {
-    let run = RunRecord::read(folder, false)?;
+pub fn write_run_page(stored: &StoredRun) -> Result<()> {
+    let run = RunRecord::of(stored.clone());
     let drawings = drawings(&run)?;
     write_atomically(
-        &folder.join(OWN_PAGE),
+        &stored.path.join(OWN_PAGE),
         page::own_page(&run, &drawings).as_bytes(),
     )
 }

@@ -598,7 +598,8 @@ fn is_ours(path: &str) -> bool {
             .all(|part| !part.is_empty() && *part != "." && *part != "..")
 }
 
-fn read_manifest(places: &Places) -> Result<Manifest> {
+/// The manifest of the report that is there.
+pub fn read_manifest(places: &Places) -> Result<Manifest> {
     let path = places.reports.join(MANIFEST);
     let text = fs::read_to_string(&path)
         .with_context(|| format!("failed to read '{}'", path.display()))?;

@@ -1,13 +1,13 @@
 //! `record.json`: what ran, on what, where, and how it ended.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::clock;
 use super::code::CodeVersion;
-use super::disk::write_atomically;
+use super::disk::{read_file, write_atomically};
 use super::error::RunError;
 use crate::checksum::sha256;
 use crate::device::Hardware;
@@ -61,6 +61,9 @@ pub struct Record {
     /// What happened that a reader should know of, such as a damaged checkpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// How many segments there are, while there are any: one that is lost is missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentCounts>,
     /// The checksum of every other file, once the run has finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileChecksum>,
@@ -141,6 +144,15 @@ pub struct CorpusIdentity {
     pub details: serde_json::Value,
 }
 
+/// How many segments a run had when its record was written. There may be one more, of a process that died between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentCounts {
+    /// In `metrics/`.
+    pub metrics: usize,
+    /// In `timings/`.
+    pub timings: usize,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -182,14 +194,13 @@ impl Record {
     /// Reads the record of the run in `folder`.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("failed to read '{}'", path.display()))?;
+        let text = read_file(&path)?;
         let corrupt = |reason: String| RunError::Corrupt {
             file: path.clone(),
             reason,
         };
         let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
+            serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
         let format = value.get("format").and_then(serde_json::Value::as_u64);
         if format.is_some_and(|format| format > u64::from(FORMAT)) {
             let format = format.unwrap_or_default();
@@ -218,6 +229,14 @@ impl Record {
         std::iter::once(&self.execution).chain(&self.resumed)
     }
 
+    /// How many segments there must be at least in the folder `name`; 0 in a record that does not say.
+    pub(super) fn segments_in(&self, name: &str) -> usize {
+        self.segments.map_or(0, |counts| match name {
+            "metrics" => counts.metrics,
+            _ => counts.timings,
+        })
+    }
+
     /// The process that worked on the run last.
     pub fn last_execution(&self) -> &Execution {
         self.resumed.last().unwrap_or(&self.execution)
@@ -225,6 +244,14 @@ impl Record {
 
     pub(super) fn last_execution_mut(&mut self) -> &mut Execution {
         self.resumed.last_mut().unwrap_or(&mut self.execution)
+    }
+
+    /// Says that the run has ended, now.
+    pub(super) fn end(&mut self, status: Status, reason: Option<String>) {
+        self.status = status;
+        self.reason = reason;
+        self.ended = Some(clock::now());
+        self.heartbeat = clock::now();
     }
 
     /// How long the run was worked on, in seconds, over all executions.

@@ -3,6 +3,9 @@
 //! An experiment file holds only what differs from the written defaults. Each room defines the settings of its own part;
 //! this file composes them, so that the resolved experiment spells out every value that a run depends on.
 
+mod location;
+mod written;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -89,25 +92,25 @@ impl Experiment {
             let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
             let missing = || anyhow!("corpus: {}", unknown(corpus));
             ensure!(exists, located(missing(), &text, overrides));
+            written::check(&experiment).map_err(|error| located(error, &text, overrides))?;
             Ok(experiment)
         };
         resolve().with_context(|| format!("in experiment '{}'", path.display()))
     }
 
-    /// The same from the text of an experiment that is whole, such as a resolved one; whether its corpus is there is not asked.
+    /// The same from the text of an experiment that is whole, as a record keeps it: whether its corpus is there, and whether its
+    /// claims and reasons name things that there are, is not asked, so that a later harness reads what an earlier one accepted.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let whole = serde_yaml::from_str(text).map_err(explain)?;
-        Self::resolve(text, whole, overrides)
+        Self::resolve(text, yaml(text)?, overrides)
     }
 
     /// `tree` with the overrides. `text` is what errors are located in: all of the tree, or what lies over its base.
     fn resolve(text: &str, mut tree: Value, overrides: &[String]) -> Result<Self> {
-        // Only what is read from a text has lines to name.
-        serde_yaml::from_str::<Self>(text).map_err(explain)?;
         for entry in overrides {
             apply_override(&mut tree, entry)?;
         }
-        let mut experiment: anyhow::Result<Self> = serde_yaml::from_value(tree).map_err(explain);
+        let mut experiment: Result<Self> =
+            serde_yaml::from_value(tree).map_err(|error| explain(error, text));
         if !overrides.is_empty() {
             experiment =
                 experiment.with_context(|| format!("with the overrides {}", overrides.join(", ")));
@@ -172,12 +175,10 @@ impl Experiment {
         );
         for name in self.tolerances.keys() {
             let known = || METRICS.iter().map(|metric| metric.name);
-            let hint = nearest(name, known())
-                .map(|it| format!("; did you mean `{it}`?"))
-                .unwrap_or_default();
             ensure!(
                 known().any(|it| it == name),
-                "tolerances.{name} is of a metric that is not measured{hint}"
+                "tolerances.{name} is of a metric that is not measured{}",
+                hint(name, known())
             );
         }
         Ok(())
@@ -192,9 +193,24 @@ fn read(path: &Path) -> Result<String> {
         .with_context(|| format!("failed to read experiment '{}'", path.display()))
 }
 
+/// The keys and values of an experiment's text, or of as much of one as stands over a base.
+fn yaml(text: &str) -> Result<Value> {
+    // Some editors put a byte order mark before the first character; the parser takes it for a document of its own.
+    let text = text.trim_start_matches('\u{feff}');
+    check_shape(text)?;
+    let explain = |error| explain(error, text);
+    // What is read as an experiment, and not as any YAML, has lines and fields to name.
+    serde_yaml::from_str::<Experiment>(text).map_err(explain)?;
+    serde_yaml::from_str(text).map_err(explain)
+}
+
 /// The experiment of `text`, the content of `path`, laid over its base.
 fn tree(path: &Path, text: &str, most_bases: usize) -> Result<Value> {
-    let own: Value = serde_yaml::from_str(text).map_err(explain)?;
+    let own = yaml(text);
+    let own = match most_bases {
+        MOST_BASES => own?,
+        _ => own.with_context(|| format!("in its base '{}'", path.display()))?,
+    };
     let Some(base) = own.get("base").and_then(Value::as_str) else {
         return Ok(own);
     };
@@ -243,24 +259,65 @@ fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
     Ok(())
 }
 
-/// A YAML error with the nearest valid name where a field or a value is misspelt.
-fn explain(error: serde_yaml::Error) -> anyhow::Error {
+/// How deep lists and mappings may nest: the parser's own limit, which it reaches only after time that grows with the square.
+const DEEPEST: usize = 128;
+
+/// Refuses what is YAML but no experiment, in words that its writer understands.
+fn check_shape(text: &str) -> Result<()> {
+    let is_empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    ensure!(
+        !text.lines().all(is_empty),
+        "the file is empty: an experiment has at least a `title` and a `corpus`"
+    );
+    let (mut depth, mut line) = (0usize, 1);
+    for byte in text.bytes() {
+        match byte {
+            b'\n' => line += 1,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        ensure!(
+            depth <= DEEPEST,
+            "line {line}: more than {DEEPEST} brackets are open"
+        );
+    }
+    Ok(())
+}
+
+/// A YAML error with the nearest valid name where a field or a value is misspelt, and with the line of a key that stands twice.
+fn explain(error: serde_yaml::Error, text: &str) -> anyhow::Error {
     let message = error.to_string();
+    if let Some(key) = message.strip_prefix("duplicate field `")
+        && let Some((key, _)) = key.split_once('`')
+        && let Some((first, second)) = location::twice(text, key)
+    {
+        return anyhow!("line {second}: `{key}` stands twice; it was already set in line {first}");
+    }
+    if message.contains("expected struct Experiment") {
+        return anyhow!(
+            "line 1: {message}: an experiment is a mapping, with lines such as `title: …`"
+        );
+    }
     let Some((_, rest)) = message.split_once("unknown ") else {
         return anyhow!(message);
     };
     let mut names = rest.split('`').skip(1).step_by(2);
-    let Some(given) = names.next() else {
-        return anyhow!(message);
-    };
-    match nearest(given, names) {
-        Some(name) => anyhow!("{message}; did you mean `{name}`?"),
+    match names.next() {
+        Some(given) => anyhow!("{message}{}", hint(given, names)),
         None => anyhow!(message),
     }
 }
 
+/// What to ask the writer of `given`: whether the nearest of the candidates was meant, if any is near.
+fn hint<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    nearest(given, candidates)
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
+}
+
 /// The candidate most like `given`, if any is alike enough to be meant.
-pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|name| (strsim::damerau_levenshtein(given, name), name))
         .min()
@@ -270,39 +327,10 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
 
 /// `error`, which begins with the dotted key at fault, with the line of `text` that has the key, unless overrides moved it.
 fn located(error: anyhow::Error, text: &str, overrides: &[String]) -> anyhow::Error {
-    match line_of(text, &error.to_string()) {
+    match location::line_of(text, &error.to_string()) {
         Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
         _ => error,
     }
-}
-
-/// The line (from 1) of the dotted key that `problem` begins with, in block-style YAML; else that of the nearest key above it.
-fn line_of(text: &str, problem: &str) -> Option<usize> {
-    let dotted = problem.split([' ', ':']).next()?;
-    let mut wanted = dotted.split('.');
-    let mut key = wanted.next()?;
-    let (mut found, mut parent_indent) = (None, None);
-    for (number, line) in text.lines().enumerate() {
-        let content = line.trim_start();
-        let indent = line.len() - content.len();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        if found.is_some() && parent_indent.is_some_and(|parent| indent <= parent) {
-            break;
-        }
-        if content
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with(':'))
-        {
-            (found, parent_indent) = (Some(number + 1), Some(indent));
-            match wanted.next() {
-                Some(next) => key = next,
-                None => break,
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -346,6 +374,27 @@ mod tests {
         let text = "title: A test\ncorpus: counterpoint\ntraining:\n  seed: 1\n  epochs: 0\n";
         let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
         assert_eq!(error, "line 5: training.epochs must be at least 1");
+    }
+
+    #[test]
+    fn what_is_no_experiment_says_so_in_its_line() {
+        let refusal = |text: &str| format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        for empty in ["", "\u{feff}", "\n# nothing yet\n"] {
+            assert!(refusal(empty).starts_with("the file is empty"), "{empty:?}");
+        }
+        assert!(refusal("just text").starts_with("line 1: invalid type: string"));
+        assert_eq!(
+            refusal(&format!("{MINIMAL}corpus: muse\n")),
+            "line 7: `corpus` stands twice; it was already set in line 2"
+        );
+        let deep = format!("title: A test\ncorpus: {}\n", "[".repeat(1_000_000));
+        assert_eq!(refusal(&deep), "line 2: more than 128 brackets are open");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_an_experiment() {
+        let marked = Experiment::parse(&format!("\u{feff}{MINIMAL}"), &[]).unwrap();
+        assert_eq!(marked, Experiment::parse(MINIMAL, &[]).unwrap());
     }
 
     #[test]
