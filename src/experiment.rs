@@ -32,6 +32,9 @@ pub struct Experiment {
     /// What the experiment asks, in a sentence.
     #[serde(default)]
     pub question: String,
+    /// The experiment that this one changes something of, to see what its outcome depends on; for reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ablation_of: Option<String>,
     /// A corpus of the catalogue, or a directory or archive of MIDI files.
     pub corpus: String,
     /// How scores become tokens.

@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use super::super::record::RunRecord;
 use super::super::text::{note_name, number};
-use super::style::{self, Axis, Panel, WIDTH, series_colour};
+use super::axis::{Axis, Panel};
+use super::canvas::figure;
+use super::style::{WIDTH, series_colour};
 use super::{Drawing, Spot, csv_text};
 use crate::sample::{Origin, Sample};
 
@@ -85,7 +87,7 @@ fn draw_sample(
         .filter(|note| note.onset() < end)
         .collect();
     let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let x = Axis::linear("seconds", 0.0, end, 10);
         let octaves = (low..=high)
             .filter(|pitch| pitch % 12 == 0)

@@ -6,10 +6,9 @@ use anyhow::Result;
 
 use super::super::record::RunRecord;
 use super::super::text::note_name;
-use super::style::{
-    self, Anchor, Axis, Canvas, INK, LABEL, MUTED, Mark, Panel, SMALL, TICK, WIDTH, scale_colour,
-    text_width,
-};
+use super::axis::{Axis, Panel};
+use super::canvas::{Anchor, Canvas, Mark, figure, text_width};
+use super::style::{INK, LABEL, MUTED, SMALL, TICK, WIDTH, scale_colour};
 use super::{Drawing, Spot, csv_text};
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
 use crate::metric::embedding::Distances;
@@ -71,7 +70,7 @@ fn draw_map(
     let statistic = |path: &str| run.number(&format!("analysis.{map}.{path}"));
     let mut spots = Vec::new();
     let title = format!("t-SNE of {what} — {}", run.title());
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let entries: Vec<_> = legend_entries(placed, has_kinds)
             .into_iter()
             .map(|(mark, name)| (mark, colour(lowest + (span / 2.0) as u8), name))
@@ -408,7 +407,7 @@ fn rows_csv(rows: &[NoteRow]) -> Result<String> {
         row.trained
             .iter()
             .chain(&row.untrained)
-            .map(f64::to_string)
+            .map(|value| shortest(*value))
             .collect::<Vec<_>>()
     };
     csv_text(
@@ -416,6 +415,15 @@ fn rows_csv(rows: &[NoteRow]) -> Result<String> {
         rows.iter()
             .map(|row| labels_of(row).into_iter().chain(values(row))),
     )
+}
+
+/// A number in the fewest digits that give it back: an embedding's are 32-bit floats, which need fewer than 64-bit ones.
+fn shortest(value: f64) -> String {
+    if f64::from(value as f32) == value {
+        (value as f32).to_string()
+    } else {
+        value.to_string()
+    }
 }
 
 /// The points of every seed's map, of the untrained map and of the principal components.

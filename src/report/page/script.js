@@ -65,6 +65,7 @@
       const context = sound();
       tone(context, context.destination, Number(spot.dataset.pitch), context.currentTime + 0.02, 0.6, 0.25);
     };
+    spots.slice(1).forEach((spot) => spot.setAttribute("tabindex", "-1"));
     const focus = (index) => {
       const next = spots[(index + spots.length) % spots.length];
       spots.forEach((spot) => spot.setAttribute("tabindex", spot === next ? "0" : "-1"));

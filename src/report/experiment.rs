@@ -1,0 +1,52 @@
+//! One experiment as a report sees it: what it is to the paper, its runs, and what they come to.
+
+use serde_json::Value;
+
+use super::effort::Effort;
+use super::figure::{Drawing, Section};
+use super::group::Group;
+use super::record::RunRecord;
+use super::table::claims::Judged;
+
+/// What an experiment is to the paper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It tests claims of the paper.
+    Paper,
+    /// It changes something of another experiment, whose name this is.
+    Ablation(String),
+    /// It has nothing of the paper's to test.
+    Other,
+}
+
+/// One experiment: its runs, figures and judged claims.
+pub struct ExperimentReport<'a> {
+    /// The experiment's name.
+    pub name: &'a str,
+    /// What it is to the paper.
+    pub kind: Kind,
+    /// Its title, from a run or from its file.
+    pub title: String,
+    /// What it asks.
+    pub question: Option<String>,
+    /// The runs shown in full; none if there is no readable run.
+    pub group: Option<Group<'a>>,
+    /// The figures.
+    pub drawings: Vec<(Section, Drawing)>,
+    /// Every readable run, newest first.
+    pub runs: Vec<&'a RunRecord>,
+    /// The resolved experiment, from a run or from its file; null if neither can be read.
+    pub resolved: Value,
+    /// Its claims, judged.
+    pub judged: Vec<Judged>,
+    /// Of an ablation, the claims of the experiment it changes, judged by its own runs.
+    pub judged_for_base: Vec<Judged>,
+}
+
+impl ExperimentReport<'_> {
+    /// What was spent on it, beside the paper's; `None` without a finished run at full size.
+    pub fn effort(&self) -> Option<Effort<'_>> {
+        let group = self.group.as_ref().filter(|it| it.shown().counts())?;
+        Some(Effort::of(group, self.judged.iter().map(|it| &it.claim)))
+    }
+}
