@@ -162,8 +162,13 @@ impl RunRecord {
             ""
         };
         format!(
-            "{}{emulated}, {} threads, kernels {}",
-            environment.device, environment.threads, environment.kernel_path
+            "{}{emulated}, {}, kernels {}",
+            environment.device,
+            match environment.threads {
+                1 => "1 thread".to_owned(),
+                threads => format!("{threads} threads"),
+            },
+            environment.kernel_path
         )
     }
 

@@ -4,6 +4,7 @@ pub mod axis;
 pub mod canvas;
 pub mod histogram;
 pub mod learning_curve;
+pub mod map_comparison;
 pub mod piano_roll;
 pub mod png;
 pub mod rank_frequency;
@@ -52,6 +53,11 @@ pub const FIGURES: &[Figure] = &[
         section: Section::Embeddings,
         every_seed: false,
         draw: |group| tsne_map::draw(group.shown()),
+    },
+    Figure {
+        section: Section::Embeddings,
+        every_seed: false,
+        draw: |group| map_comparison::draw(group.shown()),
     },
     Figure {
         section: Section::Samples,

@@ -23,21 +23,9 @@ const MOST_LABELS: usize = 60;
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     for (map, rows) in &run.notes {
-        let Some(seed) = run
-            .points
-            .iter()
-            .find(|point| point.map == *map)
-            .map(|point| point.seed)
-        else {
+        let Some((seed, placed)) = placed_of(run, map, rows) else {
             continue;
         };
-        let points = run
-            .points
-            .iter()
-            .filter(|point| point.map == *map && point.seed == seed);
-        let placed: Vec<(&NoteRow, &MapPoint)> = points
-            .filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point)))
-            .collect();
         if placed.len() > 1 {
             drawings.push(draw_map(run, map, rows, seed, &placed)?);
         }
@@ -45,7 +33,22 @@ pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     Ok(drawings)
 }
 
-fn mark_of(row: &NoteRow) -> Mark {
+/// The tokens of a map with their places, by the first of its seeds; `None` without that map.
+pub(super) fn placed_of<'a>(
+    run: &'a RunRecord,
+    map: &str,
+    rows: &'a [NoteRow],
+) -> Option<(u64, Vec<(&'a NoteRow, &'a MapPoint)>)> {
+    let seed = run.points.iter().find(|point| point.map == map)?.seed;
+    let points = run.points.iter();
+    let points = points.filter(|point| point.map == map && point.seed == seed);
+    let placed =
+        points.filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point)));
+    Some((seed, placed.collect()))
+}
+
+/// The mark of a token: by its kind, else by its register.
+pub(super) fn mark_of(row: &NoteRow) -> Mark {
     match (row.kind, Register::of(row.pitch)) {
         (TokenKind::On, _) | (TokenKind::Note, Register::Middle) => Mark::Circle,
         (TokenKind::Off, _) => Mark::Cross,
@@ -76,7 +79,7 @@ fn draw_map(
             .map(|(mark, name)| (mark, colour(lowest + (span / 2.0) as u8), name))
             .collect();
         let top = canvas.legend(20, 88, &entries)? + 4;
-        let panel = equal_panel(placed, top);
+        let panel = equal_panel(placed, (20, top, WIDTH - 200, HEIGHT - 90));
         canvas.frame(
             (panel.left, panel.top),
             (panel.right, panel.bottom),
@@ -150,7 +153,8 @@ fn draw_map(
     })
 }
 
-fn describe(map: &str, has_kinds: bool) -> String {
+/// What the tokens of a map are, in words.
+pub(super) fn describe(map: &str, has_kinds: bool) -> String {
     match (map, has_kinds) {
         ("most-frequent", true) => {
             "single-note message embeddings, the most frequent token of each note".to_owned()
@@ -164,7 +168,11 @@ fn describe(map: &str, has_kinds: bool) -> String {
     }
 }
 
-fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mark, String)> {
+/// The marks that a map has, with how many points have each.
+pub(super) fn legend_entries(
+    placed: &[(&NoteRow, &MapPoint)],
+    has_kinds: bool,
+) -> Vec<(Mark, String)> {
     let count =
         |wanted: &dyn Fn(&NoteRow) -> bool| placed.iter().filter(|(row, _)| wanted(row)).count();
     let entries = if has_kinds {
@@ -195,9 +203,11 @@ fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mar
         .collect()
 }
 
-/// The panel in which one unit is as long across as up, the points in its middle.
-fn equal_panel(placed: &[(&NoteRow, &MapPoint)], top: i32) -> Panel {
-    let (left, right, bottom) = (20, WIDTH - 200, HEIGHT - 90);
+/// The panel between left, top, right and bottom in which one unit is as long across as up, the points in its middle.
+pub(super) fn equal_panel(
+    placed: &[(&NoteRow, &MapPoint)],
+    (left, top, right, bottom): (i32, i32, i32, i32),
+) -> Panel {
     let range = |values: &dyn Fn(&MapPoint) -> f64| {
         let all = || placed.iter().map(|(_, point)| values(point));
         (
@@ -249,8 +259,9 @@ fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result
     )?;
     for pitch in lowest..=highest {
         let share = f64::from(pitch - lowest) / span;
+        // Each colour reaches below the ones drawn after it, so that no gap shows between two.
         canvas.bar(
-            (left, height(f64::from(pitch) + 0.5)),
+            (left, top),
             (right, height(f64::from(pitch) - 0.5)),
             scale_colour(share),
         )?;
@@ -369,7 +380,8 @@ fn spots_of(
         .collect()
 }
 
-fn labels_of(row: &NoteRow) -> [String; 5] {
+/// What a table says of a token: itself, kind, pitch, register and count.
+pub(super) fn labels_of(row: &NoteRow) -> [String; 5] {
     let register = Register::of(row.pitch).name().to_owned();
     [
         row.token.clone(),
@@ -392,7 +404,8 @@ fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
     )
 }
 
-/// The rows themselves, trained (`e0…`) and untrained (`u0…`).
+/// The rows themselves, trained (`e0…`) and untrained (`u0…`), as 32-bit floats: what an embedding holds, and a mean of tokens to
+/// seven digits.
 fn rows_csv(rows: &[NoteRow]) -> Result<String> {
     let width = rows.first().map_or(0, |row| row.trained.len());
     let names = ["token", "kind", "pitch", "register", "count"]
@@ -407,7 +420,7 @@ fn rows_csv(rows: &[NoteRow]) -> Result<String> {
         row.trained
             .iter()
             .chain(&row.untrained)
-            .map(|value| shortest(*value))
+            .map(|value| (*value as f32).to_string())
             .collect::<Vec<_>>()
     };
     csv_text(
@@ -415,15 +428,6 @@ fn rows_csv(rows: &[NoteRow]) -> Result<String> {
         rows.iter()
             .map(|row| labels_of(row).into_iter().chain(values(row))),
     )
-}
-
-/// A number in the fewest digits that give it back: an embedding's are 32-bit floats, which need fewer than 64-bit ones.
-fn shortest(value: f64) -> String {
-    if f64::from(value as f32) == value {
-        (value as f32).to_string()
-    } else {
-        value.to_string()
-    }
 }
 
 /// The points of every seed's map, of the untrained map and of the principal components.

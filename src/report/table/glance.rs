@@ -2,8 +2,8 @@
 
 use super::super::experiment::{ExperimentReport, Kind};
 use super::super::group::{Group, changes};
-use super::super::record::RunRecord;
 use super::super::seeds::RULE;
+use super::super::text::number;
 use super::claims::tally;
 use super::{Cell, Table};
 
@@ -45,8 +45,7 @@ fn fill(
             group.map_or("–".to_owned(), |it| it.shown().corpus_name()),
         ));
         cells.extend(effort_cells(report));
-        let scores = test_score(group);
-        cells.push(scores.with_detail(group.and_then(|it| baselines(it.shown()))));
+        cells.push(test_score(group));
         if is_paper {
             cells.push(Cell::text(tally(&report.judged)));
         }
@@ -97,8 +96,7 @@ fn ablations(reports: &[ExperimentReport]) -> Option<Table> {
         cells.extend([
             Cell::text(base),
             Cell::text(changes.map_or("its base is not known".to_owned(), |it| it.join("; "))),
-            test_score(report.group.as_ref())
-                .with_detail(report.group.as_ref().and_then(|it| baselines(it.shown()))),
+            test_score(report.group.as_ref()),
             test_score(base_group),
             Cell::text(if verdicts.is_empty() {
                 "–".to_owned()
@@ -163,20 +161,23 @@ fn effort_cells(report: &ExperimentReport) -> [Cell; 2] {
     ]
 }
 
-/// What the runs scored on test: nats per step where unknown tokens are answered for, else nats per token.
+/// What finished runs at full size scored on test, and what a first-order Markov chain does: nats per step where unknown
+/// tokens are answered for, else nats per token.
 fn test_score(group: Option<&Group>) -> Cell {
     let score = |metric: &str, unit: &str| {
-        let scores = group?.over_seeds(|run| run.number(&format!("test.{metric}.last")));
+        let group = group.filter(|it| it.shown().counts())?;
+        let scores = group.over_seeds(|run| run.number(&format!("test.{metric}.last")));
         scores.mean()?;
-        Some(scores.cell().with_detail(Some(unit.to_owned())))
+        let markov = group.shown().number("baseline.markov.test");
+        let markov = markov.map(|markov| format!("Markov {}", number(markov)));
+        Some(
+            scores
+                .cell()
+                .with_detail(Some(unit.to_owned()))
+                .with_detail(markov),
+        )
     };
     let score =
         score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
     score.unwrap_or_else(|| Cell::number(None))
-}
-
-/// What the test score is to be set beside.
-fn baselines(run: &RunRecord) -> Option<String> {
-    let markov = run.number("baseline.markov.test")?;
-    Some(format!("Markov {}", super::super::text::number(markov)))
 }

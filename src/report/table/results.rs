@@ -19,9 +19,12 @@ const SHOWN: [(&str, &str); 4] = [
 pub fn fill(group: &Group) -> Option<Table> {
     let run = group.shown();
     let mut rows = Vec::new();
-    for (metric, counts) in SHOWN {
+    // The loss of a model of keys is its likelihood per step: one of them suffices.
+    let has_density = run.metrics.iter().any(|row| row.metric == "nll_per_step");
+    let repeated = |metric: &str| metric == "loss" && run.models_keys() && has_density;
+    for (metric, counts) in SHOWN.iter().filter(|(metric, _)| !repeated(metric)) {
         let unit = match run.unit(metric) {
-            "" => counts,
+            "" => *counts,
             unit => unit,
         };
         for split in ["train", "valid", "test"] {
