@@ -28,14 +28,16 @@ use crate::training::{EvaluationConfig, TrainingConfig};
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// The experiment's title in reports.
+    #[serde(default)]
     pub title: String,
     /// What the experiment asks, in a sentence.
     #[serde(default)]
     pub question: String,
-    /// The experiment that this one changes something of, to see what its outcome depends on; for reports.
+    /// The experiment that this one varies, as a file beside it: whatever this one does not set is as it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ablation_of: Option<String>,
+    pub base: Option<String>,
     /// A corpus of the catalogue, or a directory or archive of MIDI files.
+    #[serde(default)]
     pub corpus: String,
     /// How scores become tokens.
     #[serde(default)]
@@ -76,35 +78,41 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Reads `path`, applies the overrides (`training.epochs=3`) and checks the result.
+    /// Reads `path` over its base, applies the overrides (`training.epochs=3`) and checks the result.
     ///
     /// An error names the file, the line, the field and, for a misspelt one, the nearest valid name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("failed to read experiment '{}'", path.display()))?;
-        let read = || {
-            let experiment = Self::parse(&text, overrides)?;
+        let text = read(path)?;
+        let resolve = || {
+            let experiment = Self::resolve(&text, tree(path, &text, MOST_BASES)?, overrides)?;
             let corpus = &experiment.corpus;
             let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
             let missing = || anyhow!("corpus: {}", unknown(corpus));
             ensure!(exists, located(missing(), &text, overrides));
             Ok(experiment)
         };
-        read().with_context(|| format!("in experiment '{}'", path.display()))
+        resolve().with_context(|| format!("in experiment '{}'", path.display()))
     }
 
-    /// The same from the text of an experiment; whether its corpus is there is not asked.
+    /// The same from the text of an experiment that is whole, such as a resolved one; whether its corpus is there is not asked.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let mut experiment: Self = serde_yaml::from_str(text).map_err(explain)?;
-        if !overrides.is_empty() {
-            let mut value: Value = serde_yaml::from_str(text).map_err(explain)?;
-            for entry in overrides {
-                apply_override(&mut value, entry)?;
-            }
-            experiment = serde_yaml::from_value(value)
-                .map_err(explain)
-                .with_context(|| format!("with the overrides {}", overrides.join(", ")))?;
+        let whole = serde_yaml::from_str(text).map_err(explain)?;
+        Self::resolve(text, whole, overrides)
+    }
+
+    /// `tree` with the overrides. `text` is what errors are located in: all of the tree, or what lies over its base.
+    fn resolve(text: &str, mut tree: Value, overrides: &[String]) -> Result<Self> {
+        // Only what is read from a text has lines to name.
+        serde_yaml::from_str::<Self>(text).map_err(explain)?;
+        for entry in overrides {
+            apply_override(&mut tree, entry)?;
         }
+        let mut experiment: anyhow::Result<Self> = serde_yaml::from_value(tree).map_err(explain);
+        if !overrides.is_empty() {
+            experiment =
+                experiment.with_context(|| format!("with the overrides {}", overrides.join(", ")));
+        }
+        let experiment = experiment?;
         experiment
             .check()
             .map_err(|error| located(error, text, overrides))?;
@@ -129,6 +137,10 @@ impl Experiment {
     /// Checks what no type can say. An error begins with the dotted key at fault.
     fn check(&self) -> Result<()> {
         ensure!(!self.title.trim().is_empty(), "title must not be empty");
+        ensure!(
+            !self.corpus.is_empty(),
+            "corpus must name a corpus of `harness corpus list`, or your own MIDI files"
+        );
         self.encoding.build()?;
         self.split.check()?;
         self.model.validate()?;
@@ -169,6 +181,42 @@ impl Experiment {
             );
         }
         Ok(())
+    }
+}
+
+/// The most experiments in a chain of bases; a longer one is taken for a circle.
+const MOST_BASES: usize = 8;
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read experiment '{}'", path.display()))
+}
+
+/// The experiment of `text`, the content of `path`, laid over its base.
+fn tree(path: &Path, text: &str, most_bases: usize) -> Result<Value> {
+    let own: Value = serde_yaml::from_str(text).map_err(explain)?;
+    let Some(base) = own.get("base").and_then(Value::as_str) else {
+        return Ok(own);
+    };
+    ensure!(
+        most_bases > 0,
+        "base: more than {MOST_BASES} experiments, each the base of another: is it a circle?"
+    );
+    let base = path.with_file_name(base);
+    let mut below = tree(&base, &read(&base)?, most_bases - 1)?;
+    lay_over(&mut below, own);
+    Ok(below)
+}
+
+/// Sets in `below` what `above` sets: mappings key by key, anything else whole.
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Mapping(below), Value::Mapping(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
     }
 }
 
@@ -298,6 +346,29 @@ mod tests {
         let text = "title: A test\ncorpus: counterpoint\ntraining:\n  seed: 1\n  epochs: 0\n";
         let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
         assert_eq!(error, "line 5: training.epochs must be at least 1");
+    }
+
+    #[test]
+    fn a_variant_says_only_what_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("base.yaml"), MINIMAL).unwrap();
+        let variant = "title: A variant\nbase: base.yaml\ntraining:\n  batch_size: 7\n";
+        std::fs::write(path("variant.yaml"), variant).unwrap();
+        let base = Experiment::load(&path("base.yaml"), &[]).unwrap();
+        let variant = Experiment::load(&path("variant.yaml"), &[]).unwrap();
+        let mut expected = base.clone();
+        expected.title = "A variant".to_string();
+        expected.base = Some("base.yaml".to_string());
+        expected.training.batch_size = 7;
+        assert_eq!(variant, expected);
+
+        std::fs::write(path("base.yaml"), "title: A circle\nbase: variant.yaml\n").unwrap();
+        let error = format!(
+            "{:#}",
+            Experiment::load(&path("variant.yaml"), &[]).unwrap_err()
+        );
+        assert!(error.contains("is it a circle?"), "{error}");
     }
 
     #[test]

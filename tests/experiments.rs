@@ -37,7 +37,7 @@ fn every_value_is_the_papers_or_chosen_for_a_reason() {
     const OF_THE_FILE: [&str; 7] = [
         "title",
         "question",
-        "ablation_of",
+        "base",
         "paper",
         "chosen",
         "claims",
@@ -100,22 +100,5 @@ fn the_papers_hyperparameters_are_the_papers() {
             training.sequence_length,
         );
         assert_eq!(found, (epochs, batch_size, sequence_length), "{name}");
-    }
-}
-
-#[test]
-fn every_ablation_names_an_experiment_that_it_changes() {
-    let files = experiment_files();
-    let is_ablation = |path: &&PathBuf| path.parent().is_some_and(|it| it.ends_with("ablations"));
-    for path in files.iter().filter(is_ablation) {
-        let base = Experiment::load(path, &[]).unwrap().ablation_of;
-        let base = base.unwrap_or_else(|| panic!("{} names none", path.display()));
-        assert!(
-            files
-                .iter()
-                .any(|it| it.ends_with(format!("experiments/{base}.yaml"))),
-            "{}: there is no {base}",
-            path.display()
-        );
     }
 }

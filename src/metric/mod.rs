@@ -4,7 +4,9 @@
 
 pub mod baseline;
 pub mod embedding;
+pub mod geometry;
 pub mod music;
+pub mod permutation;
 pub mod projection;
 pub mod unknown;
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::effort::Effort;
 use super::figure::{Drawing, Section};
+use super::finding::{Finding, findings};
 use super::group::Group;
 use super::record::RunRecord;
 use super::table::claims::Judged;
@@ -37,13 +38,23 @@ pub struct ExperimentReport<'a> {
     pub runs: Vec<&'a RunRecord>,
     /// The resolved experiment, from a run or from its file; null if neither can be read.
     pub resolved: Value,
-    /// Its claims, judged.
+    /// Its claims, judged; of an ablation, those of the experiment that it changes, by its own runs.
     pub judged: Vec<Judged>,
-    /// Of an ablation, the claims of the experiment it changes, judged by its own runs.
-    pub judged_for_base: Vec<Judged>,
+}
+
+/// The experiments whose claims are the paper's own to judge: ablations test the same sentences, but of a variant of ours.
+pub fn of_the_paper<'a>(
+    reports: &'a [ExperimentReport<'a>],
+) -> impl Iterator<Item = &'a ExperimentReport<'a>> + Clone {
+    reports.iter().filter(|report| report.kind == Kind::Paper)
 }
 
 impl ExperimentReport<'_> {
+    /// What its runs found, in words.
+    pub fn findings(&self) -> Vec<Finding> {
+        findings(&self.judged, self.group.as_ref())
+    }
+
     /// What was spent on it, beside the paper's; `None` without a finished run at full size.
     pub fn effort(&self) -> Option<Effort<'_>> {
         let group = self.group.as_ref().filter(|it| it.shown().counts())?;

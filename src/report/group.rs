@@ -14,7 +14,7 @@ const PROSE: [&str; 7] = [
     "paper",
     "chosen",
     "tolerances",
-    "ablation_of",
+    "base",
 ];
 
 /// Runs that differ in their training seed alone, and the one of them that figures of a single run show.
@@ -88,6 +88,17 @@ impl<'a> Group<'a> {
                 "{}, {} seeds",
                 self.shown().stored.record.experiment,
                 self.runs.len()
+            ),
+        }
+    }
+
+    /// For captions of what shows the shown run alone: says so where there are others.
+    pub fn only_shown(&self) -> String {
+        match self.runs.len() {
+            1 => String::new(),
+            _ => format!(
+                " Of training seed {} alone.",
+                self.shown().stored.record.seed
             ),
         }
     }

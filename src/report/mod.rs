@@ -6,6 +6,7 @@
 //! effort.rs      how much was trained against how much the paper trained
 //! figure/        Group → Drawing (SVG, CSV, places to point at); FIGURES is the list
 //! table/         Group → Table; TABLES is the list; claims.rs judges the paper's claims
+//! finding.rs     a group and its judged claims → the findings in words
 //! experiment.rs  one experiment: its group, drawings and judged claims
 //! page/          experiments → HTML
 //! site/          many runs → reports/, its manifest, and whether it is stale
@@ -15,6 +16,7 @@
 pub mod effort;
 pub mod experiment;
 pub mod figure;
+pub mod finding;
 pub mod group;
 pub mod page;
 pub mod record;

@@ -26,9 +26,19 @@ impl OverSeeds {
         self.values.iter().map(|(_, value, _)| *value)
     }
 
+    /// Each seed with its value.
+    pub fn each(&self) -> impl Iterator<Item = (u64, f64)> + '_ {
+        self.values.iter().map(|(seed, value, _)| (*seed, *value))
+    }
+
     /// Their mean; `None` of none.
     pub fn mean(&self) -> Option<f64> {
         (!self.values.is_empty()).then(|| mean(self.values()))
+    }
+
+    /// The largest value; `None` of none.
+    pub fn largest(&self) -> Option<f64> {
+        self.values().reduce(f64::max)
     }
 
     /// Half the width of the 95 % interval of the mean by Student's t: `t · s / √n`. `None` of fewer than two values, or
@@ -52,7 +62,7 @@ impl OverSeeds {
 
     /// The largest value as a cell, which is what p-values are judged by.
     pub fn largest_cell(&self) -> Cell {
-        let largest = self.values().reduce(f64::max);
+        let largest = self.largest();
         let several = self.varies().then(|| "the largest".to_owned());
         self.with_each(Cell::number(largest).with_detail(several))
     }

@@ -1,12 +1,12 @@
 //! The page of one experiment: its claims judged, its runs in full, and every other run that is at hand.
 
-use maud::{Markup, html};
+use maud::html;
 
 use super::super::experiment::{ExperimentReport, Kind};
 use super::super::record::RunRecord;
 use super::super::table::{Cell, Table, claims};
 use super::run_page::{navigation, run_facts, run_sections};
-use super::{Links, page, provenance_of, table_markup};
+use super::{Links, findings_markup, page, provenance_of, table_markup};
 
 /// The page of one experiment.
 pub fn experiment_page(report: &ExperimentReport) -> String {
@@ -26,11 +26,19 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
                 None => p.notice { strong { "Not run. " } "No run of this experiment is at hand." },
             }
             @if let Some(table) = claims::fill(&report.judged) {
-                h2 #claims { "Paper against measured" }
-                p { (claims::tally(&report.judged)) "." }
+                @match &report.kind {
+                    Kind::Ablation(base) => {
+                        h2 #claims { "What the paper says of " (base) ", judged by this variant" }
+                        p { "Not counted among the paper's claims: " (claims::tally(&report.judged)) "." }
+                    }
+                    _ => {
+                        h2 #claims { "Paper against measured" }
+                        p { (claims::tally(&report.judged)) "." }
+                    }
+                }
                 (table_markup(&table))
+                (findings_markup(&report.findings()))
             }
-            (for_base(report))
             @if let Some(group) = &report.group { (run_sections(group, &report.drawings, Links::Report)) }
             @if !report.runs.is_empty() { h2 #runs { "Runs" } (table_markup(&runs_table(report))) }
         }
@@ -42,17 +50,6 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
         }
     };
     page(&report.title, body, footer)
-}
-
-/// What the paper's sentences about a figure come to under the ablation.
-fn for_base(report: &ExperimentReport) -> Markup {
-    html! {
-        @if let (Kind::Ablation(base), Some(table)) = (&report.kind, claims::fill(&report.judged_for_base)) {
-            h2 { "What the paper says of " (base) ", judged by this variant" }
-            p { "Not counted among the paper's claims: the variant is ours." }
-            (table_markup(&table))
-        }
-    }
 }
 
 /// The runs of an experiment, so that a reader sees what else there is.

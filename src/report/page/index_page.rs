@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::super::experiment::ExperimentReport;
+use super::super::experiment::{ExperimentReport, of_the_paper};
 use super::super::record::RunRecord;
 use super::super::table::claims::{self, Judged};
 use super::super::table::conclusion::{self, Evidence};
 use super::super::table::{Table, glance};
 use super::super::text::number;
-use super::{page, table_markup};
+use super::{findings_markup, page, table_markup};
 
 /// What the index shows.
 pub struct IndexReport<'a> {
@@ -22,9 +22,7 @@ pub struct IndexReport<'a> {
 
 /// The paper's conclusion, judged from all experiments.
 pub fn conclusion_table(index: &IndexReport) -> Option<Table> {
-    let evidence: Vec<Evidence> = index
-        .experiments
-        .iter()
+    let evidence: Vec<Evidence> = of_the_paper(index.experiments)
         .map(|report| Evidence {
             experiment: report.name,
             group: report.group.as_ref(),
@@ -54,10 +52,11 @@ pub fn index_page(index: &IndexReport) -> String {
                 (table_markup(table))
             }
             h2 #verdicts { "The verdict on every claim" }
-            @for report in index.experiments {
+            @for report in of_the_paper(index.experiments) {
                 @if let Some(table) = claims::fill(&report.judged) {
                     h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
                     (table_markup(&table))
+                    (findings_markup(&report.findings()))
                 }
             }
             (broken(index.broken))
@@ -78,20 +77,15 @@ pub fn index_page(index: &IndexReport) -> String {
 
 /// The outcome in a few lines: the conclusion, the tally of claims, and what keeps the numbers from being the paper's.
 fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
-    let every: Vec<Judged> = index
-        .experiments
-        .iter()
+    let of_the_paper = || of_the_paper(index.experiments);
+    let every: Vec<Judged> = of_the_paper()
         .flat_map(|it| it.judged.iter().cloned())
         .collect();
     let verdict = conclusion.and_then(|table| table.rows.last()?.last());
-    let short: Vec<&ExperimentReport> = index
-        .experiments
-        .iter()
+    let short: Vec<&ExperimentReport> = of_the_paper()
         .filter(|report| report.effort().is_some_and(|effort| effort.falls_short()))
         .collect();
-    let stand_ins: Vec<(&str, String)> = index
-        .experiments
-        .iter()
+    let stand_ins: Vec<(&str, String)> = of_the_paper()
         .filter_map(|report| {
             let run = report.group.as_ref()?.shown();
             let stands_in = run.stored.record.corpus.as_ref()?.stand_in.is_some();

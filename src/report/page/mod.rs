@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figure::Drawing;
 use super::figure::style::WIDTH;
+use super::finding::Finding;
 use super::group::Group;
 use super::record::RunRecord;
 use super::table::{Cell, Table};
@@ -81,6 +82,11 @@ pub fn table_markup(table: &Table) -> Markup {
 /// Text that may break after the dots and underscores of its names.
 fn breakable(text: &str) -> Markup {
     html! { @for part in text.split_inclusive(['.', '_', '/']) { (part) wbr; } }
+}
+
+/// Findings, a paragraph each.
+fn findings_markup(findings: &[Finding]) -> Markup {
+    html! { @for finding in findings { p { strong { (finding.about) "." } " " (breakable(&finding.text)) } } }
 }
 
 /// A figure with its caption, what its places tell, and links to its files.

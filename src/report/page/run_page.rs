@@ -4,10 +4,13 @@ use maud::{Markup, PreEscaped, html};
 
 use super::super::effort::Effort;
 use super::super::figure::{Drawing, Section, piano_roll};
+use super::super::finding::findings;
 use super::super::group::Group;
 use super::super::record::RunRecord;
 use super::super::table::{self, Table, claims, hyperparameters};
-use super::{Links, figure_markup, figure_with, page, provenance_of, table_markup};
+use super::{
+    Links, figure_markup, figure_with, findings_markup, page, provenance_of, table_markup,
+};
 use crate::run::State;
 
 const SECTIONS: [(Section, &str, &str); 5] = [
@@ -45,6 +48,7 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
                 h2 #claims { "Paper against measured" }
                 p { (claims::tally(&judged)) "." }
                 (table_markup(&table))
+                (findings_markup(&findings(&judged, Some(&group))))
             }
             (run_sections(&group, drawings, Links::RunFolder))
         }

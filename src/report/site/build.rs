@@ -1,6 +1,7 @@
 //! Every file of a report but its pictures, in memory: a function of records and experiment files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -10,7 +11,8 @@ use super::manifest::{Manifest, UsedRecord};
 use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::corpus::catalogue;
-use crate::report::experiment::{ExperimentReport, Kind};
+use crate::report::experiment::{ExperimentReport, Kind, of_the_paper};
+use crate::report::finding;
 use crate::report::group::Group;
 use crate::report::page::{self, IndexReport};
 use crate::report::record::RunRecord;
@@ -58,7 +60,6 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
         }
         reports.push(report);
     }
-    judge_ablations(&mut reports);
 
     let mut files = BTreeMap::new();
     for report in &reports {
@@ -93,9 +94,9 @@ fn experiment_report<'a>(
     let shown = group.as_ref().map(Group::shown);
     let text = |key: &str| Some(shown?.resolved_text(key)?.to_owned());
     let not_run = file.filter(|_| shown.is_none());
-    // A record from before ablations were named in experiments leaves it to the file.
-    let in_file = file.and_then(|it| it.ablation_of.clone());
-    let used_file = not_run.is_some() || text("ablation_of").is_none() && in_file.is_some();
+    // A record from before experiments named their base leaves it to the file.
+    let in_file = file.and_then(|it| it.base.clone());
+    let used_file = not_run.is_some() || text("base").is_none() && in_file.is_some();
     let claims: &[Claim] = match (shown, not_run) {
         (Some(run), _) => &run.claims,
         (None, Some(file)) => &file.claims,
@@ -104,8 +105,8 @@ fn experiment_report<'a>(
     let resolved = shown
         .map(|run| &run.resolved)
         .or(not_run.map(|it| &it.resolved));
-    let kind = match text("ablation_of").or(in_file) {
-        Some(base) => Kind::Ablation(base),
+    let kind = match text("base").or(in_file) {
+        Some(base) => Kind::Ablation(name_of(&base)),
         None if claims.is_empty() => Kind::Other,
         None => Kind::Paper,
     };
@@ -128,27 +129,18 @@ fn experiment_report<'a>(
             .iter()
             .map(|claim| claims::judge(claim, group.as_ref()))
             .collect(),
-        judged_for_base: Vec::new(),
         group,
     };
     Ok((report, used_file))
 }
 
-/// Judges the sentences about a figure of each ablation's base by the ablation's own runs.
-fn judge_ablations(reports: &mut [ExperimentReport]) {
-    for index in 0..reports.len() {
-        let Kind::Ablation(base) = &reports[index].kind else {
-            continue;
-        };
-        let base = reports.iter().find(|it| it.name == base);
-        let claims = base.iter().flat_map(|it| &it.judged).map(|it| &it.claim);
-        let group = reports[index].group.as_ref();
-        let judged = claims
-            .filter(|claim| claim.place.starts_with("Figure"))
-            .map(|claim| claims::judge(claim, group))
-            .collect();
-        reports[index].judged_for_base = judged;
-    }
+/// The name of the experiment in a file.
+fn name_of(file: &str) -> String {
+    let stem = Path::new(file).file_stem();
+    stem.map_or_else(
+        || file.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 fn used_record(run: &RunRecord) -> Result<UsedRecord> {
@@ -274,7 +266,7 @@ fn experiment_files(
 
 fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
     let mut markdown = String::from("# The verdict on every claim\n");
-    for report in reports {
+    for report in of_the_paper(reports) {
         if let Some(table) = claims::fill(&report.judged) {
             markdown.push_str(&format!(
                 "\n## {}\n\n{}: {}.\n\n{}",
@@ -283,6 +275,10 @@ fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
                 claims::tally(&report.judged),
                 table.to_markdown()
             ));
+            let findings = report.findings();
+            if !findings.is_empty() {
+                markdown.push_str(&format!("\n{}", finding::to_markdown(&findings)));
+            }
         }
     }
     markdown

@@ -24,9 +24,9 @@ pub(super) struct Described {
     pub(super) title: Option<String>,
     /// What it asks.
     pub(super) question: Option<String>,
-    /// The experiment that it changes something of.
-    pub(super) ablation_of: Option<String>,
-    /// The experiment with every default spelled out; nothing if the file is no valid experiment.
+    /// The file of the experiment that it changes something of.
+    pub(super) base: Option<String>,
+    /// The experiment with every default spelled out, or as it is written if it is no valid experiment.
     pub(super) resolved: Value,
     /// The paper's claims that it tests.
     pub(super) claims: Vec<Claim>,
@@ -73,7 +73,12 @@ fn describe(
         }
     };
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let claims = value.get("claims").filter(|claims| !claims.is_null());
+    // A file may be sound though its corpus or its base is not at hand: then it speaks for itself alone.
+    let resolved = Experiment::load(path, &[])
+        .ok()
+        .and_then(|experiment| serde_yaml::from_str(&experiment.to_yaml()).ok())
+        .unwrap_or_else(|| value.clone());
+    let claims = resolved.get("claims").filter(|claims| !claims.is_null());
     let claims = match claims.cloned().map(serde_json::from_value).transpose() {
         Ok(claims) => claims,
         Err(error) => {
@@ -81,18 +86,14 @@ fn describe(
             None
         }
     };
-    let resolved = std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(|text| Experiment::parse(text, &[]).ok())
-        .and_then(|experiment| serde_yaml::from_str(&experiment.to_yaml()).ok());
     Ok(Some(Described {
         name: name.to_owned(),
         file,
         sha256: sha256(&bytes),
         title: text("title"),
         question: text("question"),
-        ablation_of: text("ablation_of"),
-        resolved: resolved.unwrap_or(Value::Null),
+        base: text("base"),
+        resolved,
         claims: claims.unwrap_or_default(),
     }))
 }

@@ -88,8 +88,9 @@ fn ablations(reports: &[ExperimentReport]) -> Option<Table> {
             .map(|it| changes(&it.resolved, &report.resolved))
             .map(|changes| changes.iter().map(ToString::to_string).collect());
         let verdicts: Vec<String> = report
-            .judged_for_base
+            .judged
             .iter()
+            .filter(|it| it.claim.place.starts_with("Figure"))
             .map(|it| format!("{}: {}", it.claim.says, it.verdict.name()))
             .collect();
         let mut cells = opening(report);

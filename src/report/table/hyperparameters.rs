@@ -6,14 +6,7 @@ use super::super::record::RunRecord;
 use super::{Cell, Table};
 
 /// Keys that are prose or have a table of their own.
-const LEFT_OUT: [&str; 6] = [
-    "title",
-    "question",
-    "ablation_of",
-    "claims",
-    "paper",
-    "chosen",
-];
+const LEFT_OUT: [&str; 6] = ["title", "question", "base", "claims", "paper", "chosen"];
 
 /// The settings of a run; `None` if its experiment cannot be read.
 pub fn fill(run: &RunRecord) -> Option<Table> {

@@ -4,6 +4,7 @@ pub mod claims;
 pub mod conclusion;
 pub mod corpus;
 pub mod embeddings;
+pub mod geometry;
 pub mod glance;
 pub mod hyperparameters;
 pub mod results;
@@ -87,11 +88,19 @@ pub const TABLES: &[TableKind] = &[
     },
     TableKind {
         section: Section::Embeddings,
-        fill: |group| embeddings::fill_labels(group.shown()),
+        fill: embeddings::fill_labels,
     },
     TableKind {
         section: Section::Embeddings,
-        fill: |group| embeddings::fill_maps(group.shown()),
+        fill: embeddings::fill_maps,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill_steps,
     },
     TableKind {
         section: Section::Corpus,
