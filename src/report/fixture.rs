@@ -68,6 +68,8 @@ pub struct Options {
     pub chords: bool,
     /// Name the corpus as synthetic.
     pub synthetic: bool,
+    /// Name `first` as what the experiment changes something of, and another learning rate.
+    pub ablation: bool,
 }
 
 impl Default for Options {
@@ -79,7 +81,19 @@ impl Default for Options {
             unfinished: false,
             chords: false,
             synthetic: false,
+            ablation: false,
         }
+    }
+}
+
+fn resolved(options: Options) -> String {
+    let settings = format!("{{seed: {}, epochs: {},", options.seed, options.epochs);
+    let resolved = EXPERIMENT.replace("{seed: 1, epochs: 30,", &settings);
+    if options.ablation {
+        format!("base: ../first.yaml\n{resolved}")
+            .replace("learning_rate: 0.002", "learning_rate: 0.1")
+    } else {
+        resolved
     }
 }
 
@@ -87,10 +101,7 @@ impl Default for Options {
 pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
     let new = NewRun {
         experiment: experiment.to_owned(),
-        resolved: EXPERIMENT.replace(
-            "{seed: 1, epochs: 30,",
-            &format!("{{seed: {}, epochs: {},", options.seed, options.epochs),
-        ),
+        resolved: resolved(options),
         seed: options.seed,
         smoke: options.smoke,
         environment: Environment {

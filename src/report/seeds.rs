@@ -46,8 +46,9 @@ impl OverSeeds {
     pub fn half_width(&self) -> Option<f64> {
         let values: Vec<f64> = self.values().collect();
         let deviation = standard_deviation(&values);
+        let differ = values.windows(2).any(|pair| pair[0] != pair[1]);
         let quantile = || t_quantile(values.len() as u32 - 1);
-        (deviation > 0.0).then(|| quantile() * deviation / (values.len() as f64).sqrt())
+        differ.then(|| quantile() * deviation / (values.len() as f64).sqrt())
     }
 
     /// The mean as a cell; the interval below it, each seed's value within reach.
@@ -188,6 +189,8 @@ mod tests {
         let same = of(&[524.0, 524.0]).cell();
         assert_eq!((same.detail, same.each_seed.len()), (None, 0));
         assert_eq!(of(&[3.0]).half_width(), None);
+        // The mean of equal values need not be one of them to the last bit.
+        assert_eq!(of(&[7.1, 7.1, 7.1]).half_width(), None);
         assert_eq!(of(&[]).cell().text, "–");
         assert_eq!(of(&[0.01, 0.2]).largest_cell().text, "0.2000");
     }

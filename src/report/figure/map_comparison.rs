@@ -13,7 +13,7 @@ use crate::analysis::{MapPoint, NoteRow, TokenKind};
 
 const HEIGHT: i32 = 690;
 const RADIUS: i32 = 7;
-const TOP: i32 = 166;
+const TOP: i32 = 182;
 const SIDE: i32 = 400;
 const GAP: i32 = 20;
 

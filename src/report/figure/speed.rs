@@ -12,7 +12,7 @@ use crate::number::grouped;
 
 const HEIGHT: i32 = 660;
 
-/// Tokens a second by step, if the run recorded any.
+/// Tokens a second by step, if the run recorded at least two.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let rows: Vec<&Metric> = run
         .timings
@@ -21,7 +21,7 @@ pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
             row.metric == "tokens_per_second" && row.split == "train" && row.value.is_finite()
         })
         .collect();
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+    let [first, .., last] = rows[..] else {
         return Ok(Vec::new());
     };
     let highest = rows.iter().map(|row| row.value).fold(0.0, f64::max);

@@ -86,7 +86,9 @@ fn draw_map(
             MUTED,
             2,
         )?;
-        colour_bar(canvas, lowest, highest, &panel)?;
+        let mid_range = statistic("mid_range.lowest").zip(statistic("mid_range.highest"));
+        let mid_range = mid_range.filter(|_| has_kinds);
+        colour_bar(canvas, (lowest, highest), mid_range, &panel)?;
         let places: Vec<(i32, i32)> = placed
             .iter()
             .map(|(_, point)| panel.at(point.x, point.y))
@@ -240,8 +242,13 @@ pub(super) fn equal_panel(
     }
 }
 
-/// Pitch as colour: a bar beside the map, with the registers' borders.
-fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result<()> {
+/// Pitch as colour: a bar beside the map, the mid-range marked where labels are judged by it.
+fn colour_bar(
+    canvas: &Canvas,
+    (lowest, highest): (u8, u8),
+    mid_range: Option<(f64, f64)>,
+    panel: &Panel,
+) -> Result<()> {
     let (left, right) = (WIDTH - 166, WIDTH - 126);
     let (top, bottom) = (panel.top + 60, panel.bottom - 20);
     let span = f64::from(highest.saturating_sub(lowest).max(1));
@@ -267,6 +274,11 @@ fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result
         )?;
     }
     canvas.frame((left, top), (right, bottom), MUTED, 2)?;
+    if let Some((low, high)) = mid_range {
+        let (from, to) = (height(low - 0.5), height(high + 0.5));
+        canvas.line(vec![(left - 8, from), (left - 8, to)], INK, 5)?;
+        canvas.upward_text((left - 22, (from + to) / 2), SMALL, INK, "mid-range")?;
+    }
     for pitch in (lowest..=highest).filter(|pitch| pitch % 12 == 0) {
         let y = height(f64::from(pitch));
         canvas.line(vec![(right, y), (right + 8, y)], MUTED, 2)?;

@@ -19,7 +19,7 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
         }
         main {
             @if let Kind::Ablation(base) = &report.kind {
-                p.notice { strong { "Ablation. " } "It changes something of " a href={ "../" (base) "/index.html" } { (base) } ", and is no experiment of the paper's." }
+                p.notice { strong { "Ablation. " } "It changes something of " a href={ "../" (base) "/index.html" } { (base) } ", and is no experiment of the paper's. Its page is short: the corpus's figures, the speed and further samples are left out." }
             }
             @match &report.group {
                 Some(group) => (run_facts(group)),

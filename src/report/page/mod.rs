@@ -79,9 +79,15 @@ pub fn table_markup(table: &Table) -> Markup {
     }
 }
 
-/// Text that may break after the dots and underscores of its names.
+/// Text that may break after the dots, underscores and slashes of its names, but not within a number.
 fn breakable(text: &str) -> Markup {
-    html! { @for part in text.split_inclusive(['.', '_', '/']) { (part) wbr; } }
+    let in_number = |part: &str| {
+        let before = part.strip_suffix('.').and_then(|part| part.chars().last());
+        before.is_some_and(|last| last.is_ascii_digit())
+    };
+    html! {
+        @for part in text.split_inclusive(['.', '_', '/']) { (part) @if !in_number(part) { wbr; } }
+    }
 }
 
 /// Findings, a paragraph each.

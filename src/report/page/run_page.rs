@@ -176,6 +176,7 @@ fn samples(run: &RunRecord, drawings: &[(Section, Drawing)], links: Links) -> Ma
     html! {
         @for (index, (sample, drawing)) in run.samples.iter().zip(rolls).enumerate() {
             (figure_with(drawing, links, html! {
+                p.tip aria-live="polite" {}
                 p {
                     button.play type="button" hidden data-notes={ "notes-" (index) } data-panel=(piano_roll::panel_of(run)) { "Play" }
                     " " a href={ "samples/" (sample.file) } { "MIDI file" }

@@ -35,8 +35,14 @@ pub(super) struct Built {
 
 /// Builds every file but the pictures. With a manifest, only its records are used.
 pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -> Result<Built> {
-    let (runs, mut broken) = read_runs(places, published, only)?;
+    let (mut runs, mut broken) = read_runs(places, published, only)?;
     let described = described_experiments(places, &mut broken)?;
+    let varies = |run: &RunRecord| {
+        let mut files = described.iter();
+        let file = files.find(|it| it.name == run.stored.record.experiment);
+        run.resolved_text("base").is_some() || file.is_some_and(|it| it.base.is_some())
+    };
+    runs.iter_mut().filter(|run| varies(run)).for_each(abridge);
     let mut manifest = Manifest {
         form: if published { "published" } else { "local" }.to_owned(),
         records: runs.iter().map(used_record).collect::<Result<_>>()?,
@@ -196,6 +202,13 @@ fn read_runs(
         runs.iter_mut().for_each(keep_published_excerpts);
     }
     Ok((runs, broken))
+}
+
+/// Takes out of an ablation's run what says nothing of the change: corpus figures, speed, and all samples but the first.
+fn abridge(run: &mut RunRecord) {
+    run.corpus.clear();
+    run.timings.retain(|row| row.metric != "tokens_per_second");
+    run.samples.truncate(1);
 }
 
 /// Takes real music out of a run that is shown in public: all but short excerpts of the corpus whose music is free.

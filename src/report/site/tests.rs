@@ -188,3 +188,43 @@ fn no_path_leaves_the_report() {
             && !is_ours("")
     );
 }
+
+#[test]
+fn seeds_are_averaged_and_ablations_stand_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = places(folder.path());
+    for seed in [2, 1] {
+        let of_seed = Options {
+            seed,
+            ..Options::default()
+        };
+        make_run(&store(&places), "first", of_seed);
+    }
+    let variant = Options {
+        ablation: true,
+        ..Options::default()
+    };
+    make_run(&store(&places), "variant", variant);
+    write(&places, false).unwrap();
+    let read = |path: &str| fs::read_to_string(places.reports.join(path)).unwrap();
+    // The best held-out losses are 0.01 apart, so the half width is 12.706 · 0.005.
+    let results = read("first/tables/results.md");
+    assert!(
+        results.contains("± 0.064; seed 1: 4.886 (epoch 14); seed 2: 4.896 (epoch 14)"),
+        "{results}"
+    );
+    let verdicts = read("verdicts.md");
+    assert!(
+        verdicts.contains("| reproduced (2 of 2 seeds) | 2 runs (stand-in corpus; "),
+        "{verdicts}"
+    );
+    assert!(!verdicts.contains("variant"), "{verdicts}");
+    assert!(read("first/index.html").contains("in the means; shown in figures"));
+    assert!(read("first/figures/loss-curve.csv").contains("\n2,valid,30,"));
+    let ablations = read("ablations.md");
+    assert!(
+        ablations.contains("| first | training.learning_rate: 0.002 → 0.1 |"),
+        "{ablations}"
+    );
+    assert!(!read("experiments.md").contains("variant"));
+}

@@ -83,7 +83,7 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         ),
         Cell::text("all"),
         Cell::number(None),
-        verdict_cell(&overall(&verdicts)),
+        verdict_cell(&overall(&verdicts)).with_detail(differing(&verdicts)),
     ]);
     let caption = "The paper's conclusion, judged: reproduced if every sentence about a figure is, and every token model's held-out score is below both \
                    baselines. Whether people take the music for a human's was not measured.";
@@ -93,6 +93,16 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         columns: vec!["evidence", "experiment", "measured", "verdict"],
         rows,
     })
+}
+
+/// How much of the evidence differs, if any does.
+fn differing(verdicts: &[Verdict]) -> Option<String> {
+    let differ = verdicts
+        .iter()
+        .filter(|it| **it == Verdict::Differs)
+        .count();
+    let all = verdicts.len();
+    (differ > 0).then(|| format!("{differ} of {all} pieces of evidence differ"))
 }
 
 /// The weakest of the verdicts.

@@ -157,10 +157,9 @@ pub(super) fn tested(group: &Group, value: &str, ps: &[(&str, &str)]) -> Cell {
         let largest = group.over_seeds(|run| run.number(path)).largest()?;
         Some(format!("{name} ≤ {}", number(largest)))
     };
-    let of_all = match group.runs().len() {
-        1 => None,
-        _ => Some(ps.iter().filter_map(largest).collect::<Vec<_>>().join(", ")),
-    };
+    let of_all = values
+        .varies()
+        .then(|| ps.iter().filter_map(largest).collect::<Vec<_>>().join(", "));
     values.cell().with_detail(of_all)
 }
 
