@@ -83,42 +83,6 @@ pub fn figure(
     Ok(joined(&tidy(&svg)))
 }
 
-/// The SVG with neighbouring rectangles of one colour joined to one path, which takes a third of the room.
-fn joined(svg: &str) -> String {
-    let mut text = String::new();
-    let mut open: Option<&str> = None;
-    for line in svg.lines() {
-        match rectangle(line) {
-            Some((path, fill)) => {
-                if open != Some(fill) {
-                    let end = open.map_or("", |_| "\"/>\n");
-                    text.push_str(&format!("{end}<path fill=\"{fill}\" d=\""));
-                    open = Some(fill);
-                }
-                text.push_str(&path);
-            }
-            None => {
-                if open.take().is_some() {
-                    text.push_str("\"/>\n");
-                }
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
-}
-
-/// The outline and colour of a line that is a filled rectangle.
-fn rectangle(line: &str) -> Option<(String, &str)> {
-    let rest = line.strip_prefix("<rect x=\"")?.strip_suffix("\"/>")?;
-    let (x, rest) = rest.split_once("\" y=\"")?;
-    let (y, rest) = rest.split_once("\" width=\"")?;
-    let (width, rest) = rest.split_once("\" height=\"")?;
-    let (height, fill) = rest.split_once("\" fill=\"")?;
-    Some((format!("M{x} {y}h{width}v{height}h-{width}z"), fill))
-}
-
 /// The SVG without what plotters writes at every element though it is the default or the same everywhere.
 fn tidy(svg: &str) -> String {
     // plotters closes each text with a line break, which would count as a space when text is anchored at its end.
@@ -143,6 +107,47 @@ fn tidy(svg: &str) -> String {
         tidied.push_str(&rounded(part).unwrap_or_else(|| part.to_owned()));
     }
     tidied
+}
+
+/// The SVG with neighbouring rectangles or lines of one look joined to one path, which takes a third of the room.
+fn joined(svg: &str) -> String {
+    let mut text = String::new();
+    let mut open: Option<String> = None;
+    for line in svg.lines() {
+        match outline(line) {
+            Some((look, path)) => {
+                if open.as_ref() != Some(&look) {
+                    let end = open.map_or("", |_| "\"/>\n");
+                    text.push_str(&format!("{end}<path {look} d=\""));
+                    open = Some(look);
+                }
+                text.push_str(&path);
+            }
+            None => {
+                if open.take().is_some() {
+                    text.push_str("\"/>\n");
+                }
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+/// The look and the outline, as of a path, of a line that is a filled rectangle or a line through points.
+fn outline(line: &str) -> Option<(String, String)> {
+    if let Some(rest) = line.strip_prefix("<polyline ") {
+        let (look, points) = rest.strip_suffix("\"/>")?.split_once(" points=\"")?;
+        return Some((look.to_owned(), format!("M{}", points.trim_end())));
+    }
+    let rest = line.strip_prefix("<rect x=\"")?.strip_suffix("\"/>")?;
+    let (x, rest) = rest.split_once("\" y=\"")?;
+    let (y, rest) = rest.split_once("\" width=\"")?;
+    let (width, rest) = rest.split_once("\" height=\"")?;
+    let (height, fill) = rest.split_once("\" fill=\"")?;
+    let path = format!("M{x} {y}h{width}v{height}h-{width}z");
+    Some((format!("fill=\"{fill}\""), path))
 }
 
 /// The largest size up to `size` at which `text` is at most `width` wide.
@@ -339,11 +344,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbouring_rectangles_become_one_path() {
+    fn neighbours_of_one_look_become_one_path() {
         let svg = figure(300, "t", "f", |canvas| {
             canvas.bar((10, 20), (30, 60), INK)?;
             canvas.bar((40, 20), (50, 60), INK)?;
-            canvas.bar((60, 20), (70, 60), MUTED)
+            canvas.bar((60, 20), (70, 60), MUTED)?;
+            canvas.line(vec![(1, 2), (3, 4)], INK, 9)?;
+            canvas.line(vec![(3, 2), (1, 4)], INK, 9)
         })
         .unwrap();
         assert!(
@@ -351,6 +358,12 @@ mod tests {
             "{svg}"
         );
         assert!(svg.contains("<path fill=\"#595959\" d=\"M60 20h10v40h-10z\"/>"));
+        assert!(
+            svg.contains(
+                r##"<path fill="none" stroke="#1A1A1A" stroke-width="9" d="M1,2 3,4M3,2 1,4"/>"##
+            ),
+            "{svg}"
+        );
         assert!(!svg.contains("<rect") && svg.ends_with("</svg>\n"));
     }
 

@@ -6,8 +6,9 @@ use anyhow::Result;
 use super::super::record::RunRecord;
 use super::super::text::{note_name, number};
 use super::canvas::{Anchor, Canvas, figure};
+use super::map_csv::labels_of;
 use super::style::{INK, LABEL, MUTED, SMALL, TICK, scale_colour};
-use super::tsne_map::{describe, equal_panel, labels_of, legend_entries, mark_of, placed_of};
+use super::tsne_map::{describe, equal_panel, legend_entries, mark_of, placed_of};
 use super::{Drawing, Spot, csv_text};
 use crate::analysis::{MapPoint, NoteRow, TokenKind};
 

@@ -5,6 +5,7 @@ pub mod canvas;
 pub mod histogram;
 pub mod learning_curve;
 pub mod map_comparison;
+pub mod map_csv;
 pub mod piano_roll;
 pub mod png;
 pub mod rank_frequency;

@@ -8,8 +8,9 @@ use super::super::record::RunRecord;
 use super::super::text::note_name;
 use super::axis::{Axis, Panel};
 use super::canvas::{Anchor, Canvas, Mark, figure, text_width};
+use super::map_csv::{every_map_csv, map_csv, rows_csv};
 use super::style::{INK, LABEL, MUTED, SMALL, TICK, WIDTH, scale_colour};
-use super::{Drawing, Spot, csv_text};
+use super::{Drawing, Spot};
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
 use crate::metric::embedding::Distances;
 use crate::number::grouped;
@@ -390,80 +391,4 @@ fn spots_of(
             }
         })
         .collect()
-}
-
-/// What a table says of a token: itself, kind, pitch, register and count.
-pub(super) fn labels_of(row: &NoteRow) -> [String; 5] {
-    let register = Register::of(row.pitch).name().to_owned();
-    [
-        row.token.clone(),
-        row.kind.name().to_owned(),
-        row.pitch.to_string(),
-        register,
-        row.count.to_string(),
-    ]
-}
-
-fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
-    let rows = placed.iter().map(|(row, point)| {
-        labels_of(row)
-            .into_iter()
-            .chain([point.x.to_string(), point.y.to_string()])
-    });
-    csv_text(
-        &["token", "kind", "pitch", "register", "count", "x", "y"],
-        rows,
-    )
-}
-
-/// The rows themselves, trained (`e0…`) and untrained (`u0…`), as 32-bit floats: what an embedding holds, and a mean of tokens to
-/// seven digits.
-fn rows_csv(rows: &[NoteRow]) -> Result<String> {
-    let width = rows.first().map_or(0, |row| row.trained.len());
-    let names = ["token", "kind", "pitch", "register", "count"]
-        .map(str::to_owned)
-        .into_iter();
-    let header: Vec<String> = names
-        .chain((0..width).map(|d| format!("e{d}")))
-        .chain((0..width).map(|d| format!("u{d}")))
-        .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let values = |row: &NoteRow| {
-        row.trained
-            .iter()
-            .chain(&row.untrained)
-            .map(|value| (*value as f32).to_string())
-            .collect::<Vec<_>>()
-    };
-    csv_text(
-        &header,
-        rows.iter()
-            .map(|row| labels_of(row).into_iter().chain(values(row))),
-    )
-}
-
-/// The points of every seed's map, of the untrained map and of the principal components.
-fn every_map_csv(run: &RunRecord, map: &str, rows: &[NoteRow]) -> Result<String> {
-    let of_this = |point: &&MapPoint| {
-        point.map == map
-            || point.map == format!("{map}-untrained")
-            || point.map == format!("{map}-pca")
-    };
-    let named = run
-        .points
-        .iter()
-        .filter(of_this)
-        .filter_map(|point| Some((point, rows.iter().find(|row| row.token == point.token)?)));
-    csv_text(
-        &[
-            "map", "seed", "token", "kind", "pitch", "register", "count", "x", "y",
-        ],
-        named.map(|(point, row)| {
-            let place = [point.map.clone(), point.seed.to_string()];
-            place
-                .into_iter()
-                .chain(labels_of(row))
-                .chain([point.x.to_string(), point.y.to_string()])
-        }),
-    )
 }

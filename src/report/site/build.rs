@@ -116,6 +116,14 @@ fn experiment_report<'a>(
         None if claims.is_empty() => Kind::Other,
         None => Kind::Paper,
     };
+    let mut drawings = match &group {
+        Some(group) => crate::report::drawings(group)?,
+        None => Vec::new(),
+    };
+    if matches!(kind, Kind::Ablation(_)) {
+        // The embeddings themselves are in the record.
+        drawings.iter_mut().for_each(|(_, it)| it.more_csv.clear());
+    }
     runs.sort_by_key(|run| {
         std::cmp::Reverse((run.stored.record.number, run.stored.record.id.clone()))
     });
@@ -125,10 +133,7 @@ fn experiment_report<'a>(
         kind,
         title: title.unwrap_or_else(|| name.to_owned()),
         question: text("question").or(not_run.and_then(|it| it.question.clone())),
-        drawings: match &group {
-            Some(group) => crate::report::drawings(group)?,
-            None => Vec::new(),
-        },
+        drawings,
         runs,
         resolved: resolved.cloned().unwrap_or_default(),
         judged: claims

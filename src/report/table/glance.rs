@@ -153,11 +153,10 @@ fn effort_cells(report: &ExperimentReport) -> [Cell; 2] {
         return [Cell::text("–"), Cell::text("–")];
     };
     let time = effort.paper_time.map(|time| format!("paper: {time}"));
-    let device = report.group.as_ref().map(|_| effort.devices.clone());
     [
         Cell::text(effort.epochs_text()),
         Cell::text(effort.time_text())
-            .with_detail(device)
+            .with_detail(Some(effort.devices))
             .with_detail(time),
     ]
 }
