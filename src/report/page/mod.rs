@@ -65,7 +65,7 @@ pub fn table_markup(table: &Table) -> Markup {
                     @for row in &table.rows {
                         tr { @for (column, cell) in row.iter().enumerate() {
                             td class=[class(column, Some(cell))] data-number=[cell.number] {
-                                @match &cell.link { Some(link) => { a href=(link) { (cell.text) } }, None => (cell.text) }
+                                @match &cell.link { Some(link) => { a href=(link) { (breakable(&cell.text)) } }, None => (breakable(&cell.text)) }
                                 @if let Some(detail) = &cell.detail { small { (breakable(detail)) } }
                                 @if !cell.each_seed.is_empty() {
                                     details { summary { "each seed" } @for line in &cell.each_seed { small { (breakable(line)) } } }
@@ -81,12 +81,14 @@ pub fn table_markup(table: &Table) -> Markup {
 
 /// Text that may break after the dots, underscores and slashes of its names, but not within a number.
 fn breakable(text: &str) -> Markup {
-    let in_number = |part: &str| {
-        let before = part.strip_suffix('.').and_then(|part| part.chars().last());
-        before.is_some_and(|last| last.is_ascii_digit())
+    let ends_name = |part: &str| {
+        let before = part.strip_suffix(['.', '_', '/']);
+        before.is_some_and(|before| {
+            !part.ends_with('.') || !before.ends_with(|it: char| it.is_ascii_digit())
+        })
     };
     html! {
-        @for part in text.split_inclusive(['.', '_', '/']) { (part) @if !in_number(part) { wbr; } }
+        @for part in text.split_inclusive(['.', '_', '/']) { (part) @if ends_name(part) { wbr; } }
     }
 }
 
@@ -196,6 +198,14 @@ mod tests {
         assert_eq!(
             data_uri("a,b\n1 é"),
             "data:text/csv;charset=utf-8,a,b%0A1%20%C3%A9"
+        );
+    }
+
+    #[test]
+    fn names_may_break_and_numbers_may_not() {
+        assert_eq!(
+            breakable("a_b/c.d = 1.5").into_string(),
+            "a_<wbr>b/<wbr>c.<wbr>d = 1.5"
         );
     }
 

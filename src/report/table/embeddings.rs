@@ -137,7 +137,7 @@ pub fn fill_maps(group: &Group) -> Option<Table> {
         "KL divergence",
         "seed to seed",
     ];
-    (!rows.is_empty()).then(|| Table {
+    (!rows.is_empty()).then_some(Table {
         name: "maps",
         caption,
         columns,
