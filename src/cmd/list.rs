@@ -58,14 +58,14 @@ fn row(listed: &Listed) -> Vec<String> {
     let run = match &listed.run {
         Ok(run) => run,
         Err(error) => {
-            let [id, number] = [listed.id.clone(), listed.number().to_string()];
-            let cells = [
-                id,
-                number,
-                listed.experiment.clone(),
-                format!("broken: {error:#}"),
-            ];
-            return cells.into();
+            let mut cells = vec![String::new(); HEADER.len()];
+            cells[0].clone_from(&listed.id);
+            cells[1] = listed.number().to_string();
+            cells[2].clone_from(&listed.experiment);
+            cells[3] = "broken".into();
+            // A reason is long: in the last column it widens no other.
+            cells[HEADER.len() - 1] = format!("{error:#}");
+            return cells;
         }
     };
     let best = match best_held_out(run) {

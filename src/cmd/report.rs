@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::exit_code::{GATE, INTEGRITY};
-use crate::report::site::{self, Places};
+use crate::report::site::{self, Manifest, Places};
 use crate::run::{RunError, Store};
 use crate::text_table::print;
 
@@ -15,8 +15,9 @@ pub struct Args {
     /// Use the published records in `reports/records/` alone: the form that is committed
     #[arg(long)]
     published: bool,
-    /// Rebuild from exactly the records in `reports/manifest.json`, write nothing, and exit 1 if one is absent or a byte differs
-    #[arg(long, conflicts_with_all = ["published", "publish"])]
+    /// Rebuild from exactly the records in `reports/manifest.json`, write nothing, and exit 1 if one is absent or a byte differs;
+    /// with `--published`, also if the report was built from other records than the published ones
+    #[arg(long, conflicts_with = "publish")]
     check: bool,
     /// Copy the compact records of these runs into `reports/records/` first
     #[arg(long, value_name = "RUN", num_args = 1..)]
@@ -28,14 +29,20 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::default();
     if args.check {
-        let stale = site::check(&places)?;
+        let manifest = Manifest::read(&places.reports)?;
+        let mut stale = site::check(&places)?;
+        if args.published && manifest.form != "published" {
+            stale.push(
+                "manifest.json: the report is of local runs, not of the published records"
+                    .to_owned(),
+            );
+        }
         for line in &stale {
             print(&format!("stale: {line}\n"))?;
         }
         if stale.is_empty() {
             print("the report is fresh\n")?;
         }
-        let manifest = site::read_manifest(&places)?;
         let used = |run: &str| manifest.records.iter().any(|record| record.run == run);
         let damaged = name_damaged(&places, manifest.form == "published", &used)?;
         return Ok(match (damaged, stale.is_empty()) {

@@ -5,8 +5,9 @@
 
 use serde_json::Value;
 
+use super::group::Group;
 use super::record::{RunRecord, at_path};
-use super::table::claims::{Judged, judge};
+use super::table::claims::Judged;
 use super::table::geometry::significant;
 use super::text::number;
 use crate::analysis::CLAIMS;
@@ -20,11 +21,11 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What a run of an experiment found about the paper's figures, and about the layout of pitch.
+/// What the runs of an experiment found about the paper's figures, and about the layout of pitch.
 ///
-/// `judged` are the claims by `shown`; `runs` are all runs of the experiment: those that differ from `shown` by their seed alone
-/// are told after it.
-pub fn findings(judged: &[Judged], shown: Option<&RunRecord>, runs: &[&RunRecord]) -> Vec<Finding> {
+/// `judged` are the claims by `group`. A claim's number is told for every seed, what lies behind it for the shown run.
+pub fn findings(judged: &[Judged], group: Option<&Group>) -> Vec<Finding> {
+    let shown = group.map(Group::shown);
     let visual = judged
         .iter()
         .filter(|judged| judged.claim.place.starts_with("Figure"));
@@ -36,7 +37,7 @@ pub fn findings(judged: &[Judged], shown: Option<&RunRecord>, runs: &[&RunRecord
                 judged.claim.says,
                 judged.verdict.name()
             ),
-            text: about_claim(judged, shown.filter(|_| judged.measured.is_some()), runs),
+            text: about_claim(judged, shown),
         })
         .collect();
     let layout = shown.filter(|run| run.counts()).and_then(|run| {
@@ -60,17 +61,26 @@ pub fn to_markdown(findings: &[Finding]) -> String {
         .join("\n")
 }
 
-fn about_claim(judged: &Judged, shown: Option<&RunRecord>, runs: &[&RunRecord]) -> String {
-    let (Some(run), Some(metric), Some(measured)) = (shown, &judged.claim.metric, judged.measured)
+fn about_claim(judged: &Judged, shown: Option<&RunRecord>) -> String {
+    let measured: Vec<String> = judged
+        .measured
+        .each()
+        .map(|(seed, value)| {
+            let verdict = judged.by_seed.iter().find(|it| it.0 == seed);
+            let verdict = verdict
+                .filter(|_| judged.by_seed.len() > 1)
+                .map_or(String::new(), |(_, verdict)| {
+                    format!(", {}", verdict.name())
+                });
+            format!("{} (training seed {seed}{verdict})", number(value))
+        })
+        .collect();
+    let (Some(run), Some(metric), false) = (shown, &judged.claim.metric, measured.is_empty())
     else {
         let why = judged.verdict.reason().unwrap_or("nothing was measured");
         return format!("{}.", capitalised(why));
     };
-    let mut text = format!(
-        "Judged by {metric} = {} (training seed {})",
-        number(measured),
-        run.stored.record.seed
-    );
+    let mut text = format!("Judged by {metric} = {}", measured.join(", "));
     if let Some(expect) = &judged.claim.expect {
         text.push_str(&format!("; reproduced if {}", expect.describe()));
         for other in [&expect.below_metric, &expect.above_metric]
@@ -86,42 +96,13 @@ fn about_claim(judged: &Judged, shown: Option<&RunRecord>, runs: &[&RunRecord]) 
         text.push_str(&format!(" {}.", capitalised(why)));
     }
     if let Some(labels) = about_labels(metric, run) {
-        text.push_str(&format!(" {labels}"));
-    }
-    let mut others: Vec<&RunRecord> = runs
-        .iter()
-        .copied()
-        .filter(|other| other.counts() && is_repetition(other, run))
-        .collect();
-    others.sort_by_key(|other| other.stored.record.seed);
-    let others: Vec<String> = others
-        .iter()
-        .map(|other| {
-            let again = judge(&judged.claim, Some(other));
-            let value = again.measured.map_or("–".to_owned(), number);
-            let seed = other.stored.record.seed;
-            format!("{seed}: {value} ({})", again.verdict.name())
-        })
-        .collect();
-    if !others.is_empty() {
-        text.push_str(&format!(
-            " With other training seeds, {}.",
-            others.join(", ")
-        ));
+        let seed = match judged.by_seed.len() {
+            1 => String::new(),
+            _ => format!("Training seed {}: ", run.stored.record.seed),
+        };
+        text.push_str(&format!(" {seed}{labels}"));
     }
     text
-}
-
-/// Whether a run differs from another by its training seed and by nothing else that an experiment sets.
-fn is_repetition(run: &RunRecord, other: &RunRecord) -> bool {
-    let without_seed = |run: &RunRecord| {
-        let mut resolved = run.resolved.clone();
-        if let Some(training) = resolved.get_mut("training").and_then(Value::as_object_mut) {
-            training.remove("seed");
-        }
-        resolved
-    };
-    run.stored.record.seed != other.stored.record.seed && without_seed(run) == without_seed(other)
 }
 
 /// How the labels that a metric is about keep together: in the embedding's own space, before training, and on the t-SNE maps.
@@ -192,6 +173,7 @@ fn capitalised(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::fixture::{Options, make_run};
+    use crate::report::table::claims::judge;
     use crate::run::Store;
 
     fn made(options: Options) -> RunRecord {
@@ -200,14 +182,16 @@ mod tests {
         RunRecord::read(&make_run(&store, "first", options), false).unwrap()
     }
 
-    fn judged(run: &RunRecord) -> Vec<Judged> {
-        run.claims.iter().map(|it| judge(it, Some(run))).collect()
+    fn found(group: &Group) -> Vec<Finding> {
+        let claims = group.shown().claims.iter();
+        let judged: Vec<Judged> = claims.map(|it| judge(it, Some(group))).collect();
+        findings(&judged, Some(group))
     }
 
     #[test]
     fn a_visual_claim_is_told_with_its_numbers_spaces_and_seeds() {
         let run = made(Options::default());
-        let found = findings(&judged(&run), Some(&run), &[]);
+        let found = found(&Group::alone(&run));
         assert_eq!(found.len(), 2);
         assert_eq!(
             found[0].about,
@@ -241,31 +225,29 @@ mod tests {
         again.resolved["training"]["seed"] = 2.into();
         let mut other = again.clone();
         other.resolved["training"]["learning_rate"] = 0.1.into();
-        let runs = [&run, &again, &other];
-        let found = findings(&judged(&run), Some(&run), &runs);
-        assert!(
-            found[0]
-                .text
-                .ends_with("With other training seeds, 2: 0.0050 (reproduced)."),
-            "{}",
-            found[0].text
-        );
+        other.stored.record.seed = 3;
+        // The newest settings stand for the experiment, so the other ones are the oldest.
+        other.stored.record.number = 0;
+        let runs = [run, again, other];
+        let found = found(&Group::choose(runs.iter()).unwrap());
+        let both = "= 0.0050 (training seed 1, reproduced), 0.0050 (training seed 2, reproduced); reproduced if below 0.05.";
+        assert!(found[0].text.contains(both), "{}", found[0].text);
     }
 
     #[test]
     fn what_was_not_run_says_why_and_nothing_else() {
         let run = made(Options::default());
         let claims: Vec<Judged> = run.claims.iter().map(|it| judge(it, None)).collect();
-        let found = findings(&claims, None, &[]);
+        let told = findings(&claims, None);
         assert_eq!(
-            to_markdown(&found),
+            to_markdown(&told),
             "**Figure 1, “Mid-range notes form clear ON and OFF clusters”: not run.** No finished run.\n"
         );
         let smoke = made(Options {
             smoke: true,
             ..Options::default()
         });
-        let found = findings(&judged(&smoke), Some(&smoke), &[&smoke]);
+        let found = found(&Group::alone(&smoke));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].text, "A smoke run's numbers mean nothing.");
     }

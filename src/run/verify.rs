@@ -140,7 +140,7 @@ impl StoredRun {
     }
 
     /// Copies the run's compact record to `records/<experiment>/<id>/` and returns that folder: everything but
-    /// checkpoints, weights and the vocabulary. Only a finished, intact run is published.
+    /// checkpoints, weights, the vocabulary and the run's own page, whose content the report's has. Only a finished, intact run is published.
     pub fn publish(&self, records: &Path) -> Result<PathBuf> {
         ensure!(
             self.record.status == Status::Finished,
@@ -196,7 +196,8 @@ impl Verification {
 fn is_published(path: &str) -> bool {
     !(path.starts_with("checkpoints/")
         || path.ends_with(".safetensors")
-        || path.starts_with("vocabulary"))
+        || path.starts_with("vocabulary")
+        || path == "report.html")
 }
 
 fn remove_if_present(folder: &Path) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::super::group::Group;
 use super::super::record::{RunRecord, at_path};
 use super::super::text::number;
-use super::embeddings::{number_at, p_value};
+use super::embeddings::{number_at, p_value, tested};
 use super::{Cell, Table};
 
 /// What the rows are, by the name in the record.
@@ -29,8 +30,9 @@ const TESTS: [(&str, &str, &str); 6] = [
     ("direction", "direction", "exchanged at each pitch"),
 ];
 
-/// Each question of each kind of row; `None` if the run measured none of it.
-pub fn fill(run: &RunRecord) -> Option<Table> {
+/// Each question of each kind of row; `None` if the runs measured none of it.
+pub fn fill(group: &Group) -> Option<Table> {
+    let run = group.shown();
     let mut rows = Vec::new();
     for (map, statistics) in run.maps() {
         for (of, of_name) in ROWS {
@@ -41,11 +43,15 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                 if found("trained", "value").is_none() {
                     continue;
                 }
-                let tested = |space: &str| {
-                    let p = found(space, "p").zip(found(space, "p_holm"));
-                    Cell::number(found(space, "value"))
-                        .with_detail(p.map(|(p, holm)| with_holm(p, holm)))
+                let path = |space: &str, what: &str| {
+                    format!("analysis.{map}.geometry.{space}.{of}.{test}.{what}")
                 };
+                let tested = |space: &str| {
+                    let ps = [path(space, "p"), path(space, "p_holm")];
+                    let ps = [("p", ps[0].as_str()), ("Holm", ps[1].as_str())];
+                    tested(group, &path(space, "value"), &ps)
+                };
+                let chance = group.over_seeds(|run| run.number(&path("trained", "chance")));
                 let pitches = number_at(statistics, &format!("geometry.pitches.{of}.rows"));
                 rows.push(vec![
                     Cell::text(map.replace('-', " ")),
@@ -53,7 +59,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
                         .with_detail(pitches.map(|count| format!("{count} pitches"))),
                     Cell::text(name).with_detail(Some(against.to_owned())),
                     tested("trained"),
-                    Cell::number(found("trained", "chance")),
+                    chance.cell(),
                     tested("untrained"),
                 ]);
             }
@@ -80,7 +86,8 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
 }
 
 /// Transposition step by step; `None` if the run did not measure it.
-pub fn fill_steps(run: &RunRecord) -> Option<Table> {
+pub fn fill_steps(group: &Group) -> Option<Table> {
+    let run = group.shown();
     const STEPS: [&str; 12] = [
         "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
     ];
@@ -109,8 +116,9 @@ pub fn fill_steps(run: &RunRecord) -> Option<Table> {
     let first = run.maps().next().map(|(_, statistics)| statistics)?;
     let caption = format!(
         "Is a step of so many semitones the same wherever it starts? The mean cosine between two such steps that share no note, and p \
-         against pitch labels shuffled anywhere, one-sided, {}, adjusted for the twelve steps of a row (Holm).",
-        shuffles(first)
+         against pitch labels shuffled anywhere, one-sided, {}, adjusted for the twelve steps of a row (Holm).{}",
+        shuffles(first),
+        group.only_shown()
     );
     let mut columns = vec!["map", "rows"];
     columns.extend(STEPS);
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn on_and_off_rows_are_asked_alike_and_their_difference_for_its_direction() {
         let run = made(Options::default());
-        let table = fill(&run).unwrap();
+        let table = fill(&Group::alone(&run)).unwrap();
         let of = [["ON"; 5], ["OFF"; 5]].concat();
         assert_eq!(column(&table, 1)[..10], of);
         assert_eq!(column(&table, 1)[10..], ["ON minus OFF"]);
@@ -210,7 +218,7 @@ mod tests {
             transposition.detail.as_deref(),
             Some("p 0.0050, Holm 0.0550")
         );
-        assert_eq!(fill_steps(&run).unwrap().rows.len(), 4);
+        assert_eq!(fill_steps(&Group::alone(&run)).unwrap().rows.len(), 4);
     }
 
     #[test]
@@ -219,8 +227,8 @@ mod tests {
             chords: true,
             ..Options::default()
         });
-        assert_eq!(column(&fill(&run).unwrap(), 1), ["notes"; 5]);
-        let steps = fill_steps(&run).unwrap();
+        assert_eq!(column(&fill(&Group::alone(&run)).unwrap(), 1), ["notes"; 5]);
+        let steps = fill_steps(&Group::alone(&run)).unwrap();
         assert_eq!((steps.rows.len(), steps.columns.len()), (2, 14));
         assert!(steps.rows[0][2..].iter().all(|cell| cell.number.is_some()));
     }
@@ -230,6 +238,9 @@ mod tests {
         let mut run = made(Options::default());
         let map = &mut run.statistics["analysis"]["most-frequent"];
         map.as_object_mut().unwrap().remove("geometry");
-        assert_eq!((fill(&run), fill_steps(&run)), (None, None));
+        assert_eq!(
+            (fill(&Group::alone(&run)), fill_steps(&Group::alone(&run))),
+            (None, None)
+        );
     }
 }
