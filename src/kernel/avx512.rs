@@ -16,16 +16,22 @@ use super::simd::Simd;
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
 
-/// Puts the second half of 32 numbers between those of the first: 0, 16, 1, 17, …
-const INTERLEAVED: [u16; 32] = {
+/// Where `vpermt2w` finds the numbers of pairs: 0 of the one source, 0 of the other, 1 of the one, …
+const PAIRED: [u16; 32] = {
     let mut order = [0; 32];
     let mut at = 0;
     while at < 32 {
-        order[at] = (at / 2 + at % 2 * 16) as u16;
+        order[at] = (at / 2 + at % 2 * 32) as u16;
         at += 1;
     }
     order
 };
+
+/// The first `count` of sixteen lanes.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    ((1u32 << count.min(16)) - 1) as __mmask16
+}
 
 /// The upper halves of `value` rounded to bf16, as sixteen 16-bit numbers.
 #[inline(always)]
@@ -125,16 +131,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn pack_pairs(low: __m512, high: __m512) -> __m512 {
-        if BF16 {
-            // SAFETY: both are 512 bits without structure.
-            let side_by_side = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            let order = _mm512_loadu_si512(INTERLEAVED.as_ptr().cast());
-            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, side_by_side))
-        } else {
-            let low = _mm512_cvtepu16_epi32(halves::<BF16>(low));
-            let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves::<BF16>(high)));
-            _mm512_castsi512_ps(_mm512_or_si512(low, high))
-        }
+        // By way of halves and not by `vcvtne2ps2bf16`: where the same numbers are stored on their own too, they are
+        // converted once.
+        let low = _mm512_castsi256_si512(halves::<BF16>(low));
+        let high = _mm512_castsi256_si512(halves::<BF16>(high));
+        let order = _mm512_loadu_si512(PAIRED.as_ptr().cast());
+        _mm512_castsi512_ps(_mm512_permutex2var_epi16(low, order, high))
     }
     #[inline(always)]
     unsafe fn store_bf16(to: *mut u16, value: __m512) {
@@ -148,6 +150,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     unsafe fn high_half(pairs: __m512) -> __m512 {
         let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
         _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), mask))
+    }
+    #[inline(always)]
+    unsafe fn load_partial(from: *const f32, count: usize) -> __m512 {
+        _mm512_maskz_loadu_ps(first(count), from)
+    }
+    #[inline(always)]
+    unsafe fn store_partial(to: *mut f32, count: usize, value: __m512) {
+        _mm512_mask_storeu_ps(to, first(count), value)
     }
     #[inline(always)]
     unsafe fn sums([a, b, c, d]: [__m512; 4]) -> [f32; 4] {

@@ -37,6 +37,9 @@ struct State {
     job: Option<Job>,
     tasks: usize,
     stop: bool,
+    /// Workers that sleep, and whether the caller does: nobody else has to be woken, which would cost a system call a job.
+    sleeping: usize,
+    caller_sleeps: bool,
 }
 
 // SAFETY: the job's pointer is only followed between its announcement and the last worker's leaving, while `Pool::run`
@@ -52,6 +55,8 @@ impl Pool {
                 job: None,
                 tasks: 0,
                 stop: false,
+                sleeping: 0,
+                caller_sleeps: false,
             }),
             wake: Condvar::new(),
             done: Condvar::new(),
@@ -95,7 +100,7 @@ impl Pool {
         let job: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), Job>(job) };
         shared.next.store(0, Ordering::Relaxed);
         shared.busy.store(self.workers.len(), Ordering::Relaxed);
-        {
+        let (announced, sleeping) = {
             let mut state = shared
                 .state
                 .lock()
@@ -103,21 +108,27 @@ impl Pool {
             state.job = Some(job);
             state.tasks = tasks;
             state.announced += 1;
-            shared.announced.store(state.announced, Ordering::Release);
+            (state.announced, state.sleeping)
+        };
+        // After the lock is free, since whoever spins on this takes it next.
+        shared.announced.store(announced, Ordering::Release);
+        if sleeping > 0 {
+            shared.wake.notify_all();
         }
-        shared.wake.notify_all();
         shared.take_tasks(0, job, tasks);
         if !spin_until(|| shared.busy.load(Ordering::Acquire) == 0) {
             let mut state = shared
                 .state
                 .lock()
                 .expect("no thread panics while it holds the lock");
+            state.caller_sleeps = true;
             while shared.busy.load(Ordering::Acquire) != 0 {
                 state = shared
                     .done
                     .wait(state)
                     .expect("no thread panics while it holds the lock");
             }
+            state.caller_sleeps = false;
         }
         assert!(
             !shared.panicked.swap(false, Ordering::Relaxed),
@@ -152,12 +163,14 @@ impl Shared {
                 .state
                 .lock()
                 .expect("no thread panics while it holds the lock");
+            state.sleeping += 1;
             while state.announced == seen {
                 state = self
                     .wake
                     .wait(state)
                     .expect("no thread panics while it holds the lock");
             }
+            state.sleeping -= 1;
             seen = state.announced;
             if state.stop {
                 return;
@@ -169,13 +182,14 @@ impl Shared {
             drop(state);
             self.take_tasks(worker, job, tasks);
             if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
-                // Through the lock, so that the caller is either still looking or already waiting.
-                drop(
-                    self.state
-                        .lock()
-                        .expect("no thread panics while it holds the lock"),
-                );
-                self.done.notify_all();
+                // Under the lock, the caller is either still looking or already asleep.
+                let state = self
+                    .state
+                    .lock()
+                    .expect("no thread panics while it holds the lock");
+                if state.caller_sleeps {
+                    self.done.notify_all();
+                }
             }
         }
     }

@@ -229,46 +229,55 @@ impl<const TRAIN: bool> Forward<'_, TRAIN> {
         let a = self.slab.rows.at(row * plan.depth);
         let b = scratch.at(offsets[0] + column * plan.depth);
         accumulate::<S, M, MR, NV, true>(&mut acc, a, MR, 1, 0, plan.depth, b);
-        for i in 0..MR {
-            let at = (row + i) * S::LANES;
-            let maximum = scratch.at(offsets[4] + at);
-            let sum = scratch.at(offsets[3] + at);
-            let (mut greatest, mut total) = (S::load(maximum), S::load(sum));
-            for j in 0..NV {
-                greatest = S::max(acc[i][j], greatest);
-                acc[i][j] = exp2::<S>(acc[i][j]);
-                total = S::add(total, acc[i][j]);
-            }
-            S::store(maximum, greatest);
-            S::store(sum, total);
-        }
-        if !TRAIN {
-            return;
-        }
         let (panel, within) = (first + column / PANEL, column % PANEL);
-        let to = self
-            .slab
-            .exponentials
-            .at((panel * plan.lines() + row / M::PAIR) * PANEL + within);
-        if M::PAIR == 1 {
-            for i in 0..MR {
-                for j in 0..NV {
-                    S::store(to.add(i * PANEL + j * S::LANES), acc[i][j]);
-                }
-            }
-        } else {
-            let line = (column / PANEL * TILE + row - tile) * PANEL + within;
-            let lines = scratch.at(offsets[5]).cast::<u16>().add(line);
-            for i in 0..MR {
-                for j in 0..NV {
-                    if i % 2 == 0 {
-                        let pairs = S::pack_pairs(acc[i][j], acc[i + 1][j]);
-                        S::store(to.add(i / 2 * PANEL + j * S::LANES), pairs);
+        let line = (panel * plan.lines() + row / M::PAIR) * PANEL + within;
+        for i in (0..MR).step_by(M::PAIR) {
+            let e = self.exponentials::<S, NV>(scratch, offsets, row + i, acc[i]);
+            if M::PAIR == 1 {
+                if TRAIN {
+                    let to = self.slab.exponentials.at(line + i * PANEL);
+                    for j in 0..NV {
+                        S::store(to.add(j * S::LANES), e[j]);
                     }
-                    S::store_bf16(lines.add(i * PANEL + j * S::LANES), acc[i][j]);
+                }
+                continue;
+            }
+            let next = self.exponentials::<S, NV>(scratch, offsets, row + i + 1, acc[i + 1]);
+            if TRAIN {
+                // Rows for dH, and pairs along the positions for dW.
+                let to = self.slab.exponentials.at(line + i / 2 * PANEL);
+                let own = (column / PANEL * TILE + row + i - tile) * PANEL + within;
+                let own = scratch.at(offsets[5]).cast::<u16>().add(own);
+                for j in 0..NV {
+                    S::store_bf16(own.add(j * S::LANES), e[j]);
+                    S::store_bf16(own.add(PANEL + j * S::LANES), next[j]);
+                    S::store(to.add(j * S::LANES), S::pack_pairs(e[j], next[j]));
                 }
             }
         }
+    }
+
+    /// A row's logits turned into exponentials, added to its sum and held against its maximum.
+    #[inline(always)]
+    unsafe fn exponentials<S: Simd, const NV: usize>(
+        &self,
+        scratch: Shared,
+        offsets: &[usize; 7],
+        row: usize,
+        logits: [S::F; NV],
+    ) -> [S::F; NV] {
+        let maximum = scratch.at(offsets[4] + row * S::LANES);
+        let sum = scratch.at(offsets[3] + row * S::LANES);
+        let (mut greatest, mut total) = (S::load(maximum), S::load(sum));
+        let mut e = logits;
+        for e in &mut e {
+            greatest = S::max(*e, greatest);
+            *e = exp2::<S>(*e);
+            total = S::add(total, *e);
+        }
+        S::store(maximum, greatest);
+        S::store(sum, total);
+        e
     }
 
     /// Adds a tile's `E · W` to this shard's dH.

@@ -1,7 +1,7 @@
 //! The LSTM against f64, on every path.
 
-use super::super::KernelPath;
 use super::super::reference::{self, Numbers};
+use super::super::{KernelPath, Kernels, Precision};
 use super::*;
 
 struct Case {

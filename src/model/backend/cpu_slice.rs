@@ -54,7 +54,8 @@ fn contiguous_length<T>(tensor: &Matrix<Cpu, T>) -> Option<usize> {
     Some(rows * columns)
 }
 
-/// Takes the buffer of a tensor's gradient out of its container, zeros if there was none.
+/// Takes the buffer of a tensor's gradient out of its container, zeros if there was none. One that was only read is put back too: what
+/// is dropped outside of its container is lost to the device, which has to get fresh memory at the next step.
 pub fn take_gradient(gradients: &mut Gradients<f32, Cpu>, tensor: &Matrix<Cpu>) -> Vec<f32> {
     std::mem::take(
         &mut **gradients

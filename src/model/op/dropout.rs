@@ -43,6 +43,7 @@ pub fn fused<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, mask: Vec<f32>) -> Matrix<Cpu
         let mut dx = take_gradient(gradients, &x);
         product(&dout, &mask, &mut dx);
         put_gradient(gradients, &x, dx);
+        put_gradient(gradients, &ghost, dout);
         Ok(())
     });
     out.put_tape(tape)

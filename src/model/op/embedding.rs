@@ -80,6 +80,7 @@ pub fn fused_gather<T: Tape<f32, Cpu>>(
             kernels, embedding, ..
         } = &mut *fused;
         kernels.embedding_gradient(&known, &dout, width, embedding);
+        put_gradient(gradients, &ghost, dout);
         Ok(())
     });
     out.put_tape(tape)
@@ -117,6 +118,7 @@ pub fn fused_sum<T: Tape<f32, Cpu>>(
         let mut fused = kernels.get().expect("the kernels of the forward pass");
         fused.kernels.multi_hot_backward(&keys, &dout, &mut dtable);
         put_gradient(gradients, &table, dtable);
+        put_gradient(gradients, &ghost, dout);
         Ok(())
     });
     out.put_tape(tape)

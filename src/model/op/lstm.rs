@@ -151,6 +151,7 @@ pub fn fused<T: Tape<f32, Cpu>>(
             db,
         );
         fused.tapes.push(saved);
+        put_gradient(gradients, &out, dh);
         for (tensor, gradient) in [&x, &w_ih, &w_hh, &bias].into_iter().zip(grown) {
             put_gradient(gradients, tensor, gradient);
         }
