@@ -29,8 +29,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::default();
     if args.check {
-        let manifest = Manifest::read(&places.reports)?;
         let mut stale = site::check(&places)?;
+        let manifest = Manifest::read(&places.reports)?;
         if args.published && manifest.form != "published" {
             stale.push(
                 "manifest.json: the report is of local runs, not of the published records"
