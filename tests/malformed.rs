@@ -11,8 +11,11 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 
+/// Whether a reader takes the bytes.
+type Reader = fn(&[u8]) -> bool;
+
 /// What is read, by the name of its folder of seeds.
-const READERS: [(&str, fn(&[u8]) -> bool); 5] = [
+const READERS: [(&str, Reader); 5] = [
     ("midi", readers::midi),
     ("mat", readers::mat),
     ("musicxml", readers::musicxml),
