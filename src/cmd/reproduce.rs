@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let state = original.state();
     ensure!(
         state == State::Finished,
-        "run {} is {state}, and only a finished one can be compared with; `harness resume {}` goes on with it",
+        "run {} is not finished ({state}), and only a finished one can be compared with; `harness resume {}` goes on with it",
         original.id,
         original.id
     );

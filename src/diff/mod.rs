@@ -222,7 +222,7 @@ fn note_states<'a>(runs: impl Iterator<Item = &'a StoredRun>, notes: &mut Vec<St
         let (state, step) = (run.state(), run.record.step);
         if state != crate::run::State::Finished {
             notes.push(format!(
-                "run {} is {state}: its metrics end at step {step}",
+                "run {} is not finished ({state}): its metrics end at step {step}",
                 run.id
             ));
         }

@@ -18,6 +18,9 @@ pub const FORMAT: u32 = 1;
 /// The file's name in a run's folder.
 pub const RECORD: &str = "record.json";
 
+/// The resolved experiment's.
+pub const EXPERIMENT: &str = "experiment.yaml";
+
 /// A run's record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -61,6 +64,9 @@ pub struct Record {
     /// What happened that a reader should know of, such as a damaged checkpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// SHA-256 of the resolved experiment, while the record has no checksum of every file: a run is not resumed as another experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment_sha256: Option<String>,
     /// How many segments there are, while there are any: one that is lost is missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<SegmentCounts>,
@@ -227,6 +233,15 @@ impl Record {
     /// Every process that worked on the run, in order.
     pub fn executions(&self) -> impl DoubleEndedIterator<Item = &Execution> {
         std::iter::once(&self.execution).chain(&self.resumed)
+    }
+
+    /// The checksum that the file `path` of the run must have, where the record says it.
+    pub(super) fn checksum_of(&self, path: &str) -> Option<&str> {
+        let sealed = self.files.iter().find(|file| file.path == path);
+        let begun = self.experiment_sha256.as_deref();
+        sealed
+            .map(|file| file.sha256.as_str())
+            .or(begun.filter(|_| path == EXPERIMENT))
     }
 
     /// How many segments there must be at least in the folder `name`; 0 in a record that does not say.

@@ -12,7 +12,7 @@ use super::code::{CodeVersion, PATCH};
 use super::disk::{UNFINISHED, create_folder, sync_folder, write_atomically};
 use super::error::RunError;
 use super::lock::{LOCK, try_lock, wait_for_lock};
-use super::record::{Environment, Execution, FORMAT, RECORD, Record, Status};
+use super::record::{EXPERIMENT, Environment, Execution, FORMAT, RECORD, Record, Status};
 use super::stored::StoredRun;
 use super::writer::Run;
 use crate::checksum::sha256;
@@ -147,11 +147,12 @@ impl Store {
             },
             resumed: Vec::new(),
             events: Vec::new(),
+            experiment_sha256: Some(sha256(new.resolved.as_bytes())),
             segments: None,
             files: Vec::new(),
             seal: String::new(),
         };
-        write_atomically(&unfinished.join("experiment.yaml"), new.resolved.as_bytes())?;
+        write_atomically(&unfinished.join(EXPERIMENT), new.resolved.as_bytes())?;
         if !PATCH.is_empty() {
             write_atomically(&unfinished.join("code.patch"), PATCH.as_bytes())?;
         }

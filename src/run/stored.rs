@@ -13,7 +13,7 @@ use super::disk::{files_below, read_file, remove_unfinished};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
-use super::record::{Environment, Event, Execution, RECORD, Record, Status};
+use super::record::{EXPERIMENT, Environment, Event, Execution, RECORD, Record, Status};
 use super::table::Table;
 use super::writer::{Run, WEIGHTS};
 use crate::checksum::sha256;
@@ -87,9 +87,8 @@ impl StoredRun {
 
     /// The resolved experiment, as YAML.
     pub fn experiment_yaml(&self) -> Result<String> {
-        let bytes = self.read_bytes("experiment.yaml")?;
-        String::from_utf8(bytes)
-            .map_err(|error| self.damaged("experiment.yaml", &error.to_string()))
+        let bytes = self.read_bytes(EXPERIMENT)?;
+        String::from_utf8(bytes).map_err(|error| self.damaged(EXPERIMENT, &error.to_string()))
     }
 
     /// The metrics so far.
@@ -152,18 +151,16 @@ impl StoredRun {
     /// The bytes of one of the run's files; where the record holds its checksum, they are what was written.
     pub fn read_bytes(&self, file: &str) -> Result<Vec<u8>> {
         let path = self.path.join(file);
-        let known = self.record.files.iter().find(|known| known.path == file);
+        let known = self.record.checksum_of(file);
         if known.is_some() && !path.exists() {
             return Err(self.damaged(file, "it is gone; put back a copy of it"));
         }
         let bytes = read_file(&path)?;
-        match known {
-            Some(known) if known.sha256 != sha256(&bytes) => Err(self.damaged(
-                file,
-                "its bytes do not have the checksum in the record; put back a copy of it",
-            )),
-            _ => Ok(bytes),
+        if known.is_some_and(|known| known != sha256(&bytes)) {
+            let reason = "its bytes do not have the checksum in the record; put back a copy of it";
+            return Err(self.damaged(file, reason));
         }
+        Ok(bytes)
     }
 
     fn damaged(&self, file: &str, reason: &str) -> anyhow::Error {
@@ -194,7 +191,7 @@ impl StoredRun {
                 anyhow!("run {id} is running and has no {WEIGHTS} yet: wait for it to end")
             }
             state => anyhow!(
-                "run {id} is {state} and has no {WEIGHTS} yet: `harness resume {id}` goes on with it"
+                "run {id} is not finished ({state}) and has no {WEIGHTS} yet: `harness resume {id}` goes on with it"
             ),
         })
     }

@@ -277,6 +277,21 @@ fn a_lost_segment_is_missed_and_nothing_is_touched() {
 }
 
 #[test]
+fn an_unfinished_runs_experiment_cannot_be_changed_behind_its_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let run = store.create(new_run("toy")).unwrap();
+    let path = run.path().join("experiment.yaml");
+    drop(run);
+    let changed = fs::read_to_string(&path).unwrap() + "\n# and more\n";
+    fs::write(path, changed).unwrap();
+    let stored = store.find("latest").unwrap();
+    let error = stored.experiment_yaml().unwrap_err();
+    assert_eq!(RunError::exit_code_of(&error), Some(4));
+    assert_eq!(stored.verify().unwrap().problems[0].file, "experiment.yaml");
+}
+
+#[test]
 fn what_stands_in_a_checkpoints_place_is_put_aside() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

@@ -10,7 +10,7 @@ use super::checkpoint::{Checkpoints, read_checkpoint};
 use super::disk::{UNFINISHED, create_folder, files_below, sync_folder, write_atomically};
 use super::error::RunError;
 use super::metrics::load;
-use super::record::{Execution, RECORD, Status, seal_holds};
+use super::record::{EXPERIMENT, Execution, RECORD, Status, seal_holds};
 use super::stored::StoredRun;
 use super::writer::is_sealed;
 use crate::checksum::sha256_of_file;
@@ -119,6 +119,8 @@ impl StoredRun {
             let outcome = load(&self.path.join(name), &executions, at_least).map(|_| ());
             found.count(name, outcome.map_err(|error| format!("{error:#}")));
         }
+        let experiment = self.experiment_yaml().map(|_| ());
+        found.count(EXPERIMENT, experiment.map_err(|error| format!("{error:#}")));
         let checkpoints = Checkpoints::of_run(&self.path);
         for step in checkpoints.steps()? {
             let path = checkpoints.path(step);

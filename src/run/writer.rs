@@ -252,6 +252,7 @@ impl Run {
             id: self.record.id.clone(),
             published: false,
             record: Record {
+                experiment_sha256: None,
                 segments: None,
                 ..self.record.clone()
             },
