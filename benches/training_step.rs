@@ -1,7 +1,7 @@
 //! Times one training step, or generation token by token, in the shapes of the paper's experiments; prints one JSON line.
 //!
 //! ```text
-//! cargo bench --bench training_step -- MODEL [--dtype f32|bf16] [--threads N] [--composed]
+//! cargo bench --bench training_step -- MODEL [--device cpu|cuda] [--dtype f32|bf16] [--threads N] [--composed]
 //! ```
 //!
 //! A step is loss, gradients and an update by Adam over one window, with the state carried to the next. Data are random and fixed.
@@ -10,10 +10,10 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dfdx::prelude::Cpu;
 use harness::batch::{Batch, Symbols};
+use harness::device::{Device, DeviceChoice};
 use harness::kernel::{KernelPath, Kernels};
-use harness::model::backend::{Precision, Runtime};
+use harness::model::backend::{Backend, Precision, Runtime};
 use harness::model::sampling::Sampling;
 use harness::model::{ModelConfig, ModelKind, Network};
 use harness::random;
@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 struct Arguments {
     /// Which shapes.
     model: Model,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
     /// Arithmetic of the products.
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
@@ -94,7 +97,7 @@ struct Sample {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (vocabulary, lanes, length) = arguments.model.shape();
+    let (_, lanes, length) = arguments.model.shape();
     let kind = if arguments.model == Model::Sigmoid {
         ModelKind::Sigmoid
     } else {
@@ -104,36 +107,28 @@ fn main() -> Result<()> {
         Dtype::F32 => Precision::F32,
         Dtype::Bf16 => Precision::Bf16,
     };
-    let runtime = match arguments.composed {
-        true => Runtime::composed(),
-        false => Runtime::fused(
-            Kernels::new(KernelPath::detect(), arguments.threads),
-            precision,
-        ),
-    };
-    let config = ModelConfig {
-        kind,
-        ..ModelConfig::default()
-    };
-    let mut network = Network::new(
-        &config,
-        vocabulary,
-        runtime,
-        &mut random::stream(1, "model"),
-    )?;
-    let (samples, noisy) = match arguments.model {
-        Model::Generate => generation(&arguments, &network, length)?,
-        _ => training(
-            &arguments,
-            &mut network,
-            random_batch(kind, vocabulary, lanes, length),
-        )?,
+    let device = arguments.device.resolve()?;
+    let (samples, noisy) = match (&device, arguments.composed) {
+        (Device::Cpu, true) => measure(&arguments, kind, Runtime::composed())?,
+        (Device::Cpu, false) => {
+            let kernels = Kernels::new(KernelPath::detect(), arguments.threads);
+            measure(&arguments, kind, Runtime::fused(kernels, precision))?
+        }
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(gpu), true) => measure(&arguments, kind, Runtime::cuda_composed(gpu.index)?)?,
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(gpu), false) => {
+            measure(&arguments, kind, Runtime::cuda(gpu.index, precision)?)?
+        }
     };
     let milliseconds = median(&samples, |sample| sample.wall) * 1e3;
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|value| value.get_name().to_string())
     };
     let line = serde_json::json!({
+        "device": device.to_string(),
+        "emulated": device.is_emulated(),
+        "hardware": device.hardware(),
         "model": name(arguments.model.to_possible_value()),
         "dtype": name(arguments.dtype.to_possible_value()),
         "threads": arguments.threads,
@@ -148,6 +143,28 @@ fn main() -> Result<()> {
     });
     println!("{line}");
     Ok(())
+}
+
+/// The samples, and whether they are noisy.
+fn measure<D: Backend>(
+    arguments: &Arguments,
+    kind: ModelKind,
+    runtime: Runtime<D>,
+) -> Result<(Vec<Sample>, bool)> {
+    let (vocabulary, lanes, length) = arguments.model.shape();
+    let config = ModelConfig {
+        kind,
+        ..ModelConfig::default()
+    };
+    let mut rng = random::stream(1, "model");
+    let mut network = Network::new(&config, vocabulary, runtime, &mut rng)?;
+    match arguments.model {
+        Model::Generate => generation(arguments, &network, length),
+        _ => {
+            let batch = random_batch(kind, vocabulary, lanes, length);
+            training(arguments, &mut network, batch)
+        }
+    }
 }
 
 fn random_batch(kind: ModelKind, vocabulary: usize, lanes: usize, length: usize) -> Batch {
@@ -176,9 +193,9 @@ fn random_batch(kind: ModelKind, vocabulary: usize, lanes: usize, length: usize)
     }
 }
 
-fn training(
+fn training<D: Backend>(
     arguments: &Arguments,
-    network: &mut Network<Cpu>,
+    network: &mut Network<D>,
     batch: Batch,
 ) -> Result<(Vec<Sample>, bool)> {
     let config = OptimizerConfig {
@@ -195,9 +212,9 @@ fn training(
     })
 }
 
-fn generation(
+fn generation<D: Backend>(
     arguments: &Arguments,
-    network: &Network<Cpu>,
+    network: &Network<D>,
     length: usize,
 ) -> Result<(Vec<Sample>, bool)> {
     let mut rng = random::stream(1, "generate");

@@ -4,16 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "cuda")]
+pub mod gpu;
 
 /// A device that a user can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// A GPU where this binary can use one and one answers, else the CPU.
+    /// A CUDA device where this binary can use one and one answers, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU of this number.
+    /// The CUDA device of this number.
     Cuda(usize),
 }
 
@@ -23,7 +27,7 @@ impl FromStr for DeviceChoice {
     fn from_str(text: &str) -> Result<Self> {
         let number = |text: &str| {
             text.parse()
-                .map_err(|_| anyhow!("'{text}' is not the number of a GPU"))
+                .map_err(|_| anyhow!("'{text}' is not the number of a CUDA device"))
         };
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
@@ -36,23 +40,67 @@ impl FromStr for DeviceChoice {
 }
 
 /// A device that this binary can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
     /// The CPU.
     Cpu,
-    /// The GPU of this number.
+    /// A CUDA device.
     #[cfg(feature = "cuda")]
-    Cuda(usize),
+    Cuda(gpu::Gpu),
 }
 
 impl Device {
-    /// Whether the device is a GPU that software stands in for.
-    pub fn is_emulated(self) -> bool {
+    /// Whether the device is one that software stands in for. Such a device is never called a GPU.
+    pub fn is_emulated(&self) -> bool {
         match self {
             Self::Cpu => false,
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => std::env::var_os("CUDA_EMULATOR_NVCC").is_some(),
+            Self::Cuda(gpu) => gpu.emulated,
         }
+    }
+
+    /// How many bytes of the device's own memory are free now, where its driver tells it.
+    pub fn free_memory(&self) -> Option<u64> {
+        match self {
+            Self::Cpu => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.free_memory(),
+        }
+    }
+
+    /// What a record says of the device's make.
+    pub fn hardware(&self) -> Option<Hardware> {
+        match self {
+            Self::Cpu => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Some(Hardware {
+                name: gpu.name.clone()?,
+                driver: gpu.driver.clone()?,
+                memory: gpu.memory?,
+            }),
+        }
+    }
+}
+
+/// A CUDA device's make, as its driver tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Such as `NVIDIA H100 80GB HBM3`.
+    pub name: String,
+    /// The driver's version and that of the CUDA that it speaks.
+    pub driver: String,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let Self {
+            name,
+            driver,
+            memory,
+        } = self;
+        write!(out, "{name}, {} MiB, driver {driver}", memory >> 20)
     }
 }
 
@@ -61,7 +109,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => write!(out, "cpu"),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => write!(out, "cuda:{index}"),
+            Self::Cuda(gpu) => write!(out, "cuda:{}", gpu.index),
         }
     }
 }
@@ -71,47 +119,24 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// When this binary cannot use it, or none answers; there is no silent fall back.
-    #[cfg(not(feature = "cuda"))]
-    pub fn resolve(self) -> Result<Device> {
-        match self {
-            Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(index) => bail!(
-                "device 'cuda:{index}' needs a binary built with `cargo build --release --features cuda`; this one has no CUDA"
-            ),
-        }
-    }
-
-    /// The device that was asked for.
-    ///
-    /// # Errors
-    /// When this binary cannot use it, or none answers; there is no silent fall back.
-    #[cfg(feature = "cuda")]
     pub fn resolve(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(match gpus() {
-                Ok(1..) => Device::Cuda(0),
-                _ => Device::Cpu,
-            }),
-            Self::Cuda(index) => match gpus() {
-                Ok(count) if index < count => Ok(Device::Cuda(index)),
-                Ok(count) => {
-                    bail!("device 'cuda:{index}' is not there: the driver knows {count} GPUs")
-                }
-                Err(error) => bail!("device 'cuda:{index}' does not answer: {error}"),
+            #[cfg(not(feature = "cuda"))]
+            Self::Auto => Ok(Device::Cpu),
+            #[cfg(not(feature = "cuda"))]
+            Self::Cuda(index) => bail!(
+                "device 'cuda:{index}' needs a binary built with `cargo build --release --features cuda`; this one has no CUDA"
+            ),
+            #[cfg(feature = "cuda")]
+            Self::Auto => match gpu::count() {
+                Ok(1..) => Ok(Device::Cuda(gpu::Gpu::open(0)?)),
+                _ => Ok(Device::Cpu),
             },
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => Ok(Device::Cuda(gpu::Gpu::open(index)?)),
         }
     }
-}
-
-/// How many GPUs the driver knows. Asked before dfdx is, which would panic without one.
-#[cfg(feature = "cuda")]
-fn gpus() -> Result<usize> {
-    use cudarc::driver::result;
-    result::init().map_err(|error| anyhow!("the CUDA driver does not start: {error:?}"))?;
-    let count = result::device::get_count()
-        .map_err(|error| anyhow!("the CUDA driver lists no GPU: {error:?}"))?;
-    Ok(count as usize)
 }
 
 #[cfg(test)]

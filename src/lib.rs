@@ -19,6 +19,7 @@ pub mod exit_code;
 pub mod experiment;
 pub mod generate;
 pub mod kernel;
+pub mod measurable;
 pub mod metric;
 #[cfg(test)]
 mod mirror;

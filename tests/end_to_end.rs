@@ -136,6 +136,10 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
         folder,
         &["generate", "small@2", "--seed", "7", "-o", "b.mid"],
     );
+    let again = ["generate", "small@2", "--seed", "8", "-o", "b.mid"];
+    let refused = harness(folder, &again);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).1.contains("--force"));
     succeed(
         folder,
         &[
@@ -154,6 +158,120 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     succeed(folder, &["report"]);
     assert!(folder.join("reports/index.html").is_file());
     assert!(folder.join("reports/small/index.html").is_file());
+
+    // A claim can name every number that a run measures.
+    let names = harness::measurable::names();
+    let mut numbers = Vec::new();
+    number_paths(&statistics, String::new(), &mut numbers);
+    assert!(numbers.len() > 100, "{numbers:?}");
+    for number in numbers {
+        assert!(names.contains(&number), "{number}");
+    }
+
+    // Options have no place after `--`, and damage has an exit code of its own.
+    let misplaced = harness(
+        folder,
+        &[
+            "diff", "small@2", "small@3", "--", "small@1", "small@4", "--json",
+        ],
+    );
+    assert_eq!(misplaced.status.code(), Some(2));
+    assert!(text(&misplaced).1.contains("'--json' stands after `--`"));
+    succeed(folder, &["report", "--publish", "small@2"]);
+    succeed(folder, &["report", "--published"]);
+    let damaged = fs::read_dir(folder.join("reports/records/small")).unwrap();
+    let damaged = damaged
+        .map(|it| it.unwrap().path())
+        .next()
+        .unwrap()
+        .join("evaluation.parquet");
+    fs::write(damaged, "no table").unwrap();
+    for arguments in [["report", "--check"], ["report", "--published"]] {
+        let output = harness(folder, &arguments);
+        let (_, err) = text(&output);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {err}");
+        assert!(
+            err.contains("damaged: reports/records/small/") && err.contains("evaluation.parquet"),
+            "{err}"
+        );
+    }
+}
+
+/// The dotted paths of all numbers in `value`.
+fn number_paths(value: &serde_json::Value, path: String, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                number_paths(value, path, found);
+            }
+        }
+        serde_json::Value::Number(_) => found.push(path),
+        _ => {}
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_interrupted_in_its_evaluations_is_resumed_to_the_same_bits() {
+    use rand::Rng;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    const INTERRUPTIONS: usize = 8;
+
+    // Most of the time goes into scoring.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let split = "split: {kind: hash, valid: 0.7, test: 0.1}\nevaluation: {batch_size: 1}";
+    let text = EXPERIMENT.replace("split: {kind: hash, valid: 0.1, test: 0.1}", split);
+    fs::write(folder.join("small.yaml"), text).unwrap();
+    let undisturbed = run_folder(folder, &succeed(folder, &["run", "small.yaml"]));
+    let mut moments = harness::random::stream(1, "interruptions");
+    let others = || {
+        let runs = fs::read_dir(folder.join("runs/small")).unwrap();
+        let mut paths = runs.map(|it| it.unwrap().path());
+        paths.find(|it| *it != undisturbed && it.join("log").exists())
+    };
+    let mut arguments = vec!["run", "small.yaml"];
+    for _ in 0..INTERRUPTIONS {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(&arguments)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while others().is_none() {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "no run was started"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // A signal before it listens ends it like a kill, which is as well.
+        std::thread::sleep(Duration::from_millis(moments.gen_range(50..400)));
+        let sent = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        child.wait().unwrap();
+        arguments = vec!["resume", "latest"];
+    }
+    succeed(folder, &["resume", "latest"]);
+    let resumed = others().unwrap();
+    for file in ["metrics.parquet", "final.safetensors", "statistics.json"] {
+        let same =
+            fs::read(undisturbed.join(file)).unwrap() == fs::read(resumed.join(file)).unwrap();
+        assert!(same, "{file} differs after {INTERRUPTIONS} interruptions");
+    }
+    let log = fs::read_to_string(resumed.join("log")).unwrap();
+    assert!(log.contains("interrupted in an evaluation"), "{log}");
 }
 
 #[cfg(unix)]

@@ -45,8 +45,8 @@ pub struct Args {
 const NOTES: &str = "\
 Δ is B − A. Values of a record are compared exactly, unless its experiment gives tolerances
 (tolerances.METRIC.absolute and .relative). With two runs a side or more, better and worse are told by an exact
-Mann-Whitney test across runs, Holm-corrected over the metrics compared, at 5 %; runs that repeat another's experiment,
-seed and corpus count once. With one run a side nothing is tested; the bootstrap over held-out pieces is evaluation noise.
+Mann-Whitney test across runs, Holm-corrected over the metrics compared (loss and perplexity are one), at 5 %; runs that
+repeat another's experiment, seed and corpus count once. Options stand before `--`. With one run a side nothing is tested; the bootstrap over held-out pieces is evaluation noise.
 
   harness diff muse_truncated@2 muse_truncated@1
   harness diff --only 'valid/*' --fail-on regression 0001 0002 0003 -- 0004 0005 0006";
@@ -74,6 +74,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         groups => groups,
     };
+    if let Some(option) = b.iter().find(|name| name.starts_with('-')) {
+        eprintln!(
+            "error: '{option}' stands after `--`, where only the runs of group B do: put options before it, as in \
+             `harness diff {option} A1 A2 -- B1 B2`"
+        );
+        return Ok(ExitCode::from(USAGE));
+    }
     let store = Store::here();
     let find = |names: &[String]| {
         names

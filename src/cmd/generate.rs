@@ -18,6 +18,9 @@ pub struct Args {
     /// The MIDI file to write
     #[arg(short, long, value_name = "OUT.mid")]
     output: PathBuf,
+    /// Replace OUT.mid if it is there
+    #[arg(long)]
+    force: bool,
     /// The seed; the same seed gives the same music
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -39,6 +42,15 @@ pub struct Args {
 
 /// Generates.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let output = args.output.display();
+    ensure!(
+        args.output.is_file() || !args.output.exists(),
+        "'{output}' is no file that could be replaced: name another"
+    );
+    ensure!(
+        args.force || !args.output.exists(),
+        "'{output}' is there already: name another file, or give --force to replace it"
+    );
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();

@@ -58,14 +58,14 @@ fn row(listed: &Listed) -> Vec<String> {
     let run = match &listed.run {
         Ok(run) => run,
         Err(error) => {
-            let [id, number] = [listed.id.clone(), listed.number().to_string()];
-            let cells = [
-                id,
-                number,
-                listed.experiment.clone(),
-                format!("broken: {error:#}"),
-            ];
-            return cells.into();
+            let mut cells = vec![String::new(); HEADER.len()];
+            cells[0].clone_from(&listed.id);
+            cells[1] = listed.number().to_string();
+            cells[2].clone_from(&listed.experiment);
+            cells[3] = "broken".into();
+            // A reason is long: in the last column it widens no other.
+            cells[HEADER.len() - 1] = format!("{error:#}");
+            return cells;
         }
     };
     let best = match best_held_out(run) {
@@ -88,7 +88,7 @@ fn row(listed: &Listed) -> Vec<String> {
         run.state().to_string(),
         run.record.epoch.to_string(),
         best,
-        run.record.last_execution().environment.device.clone(),
+        run.record.last_execution().environment.device_marked(),
         run.record.execution.started.clone(),
         marks.join(", "),
     ]
@@ -119,6 +119,7 @@ fn to_json(listed: &Listed) -> Value {
         "best_held_out": best,
         "seed": run.record.seed,
         "device": run.record.last_execution().environment.device,
+        "emulated": run.record.last_execution().environment.emulated,
         "started": run.record.execution.started,
         "heartbeat": run.record.heartbeat,
         "smoke": run.record.smoke,

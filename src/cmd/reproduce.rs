@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let state = original.state();
     ensure!(
         state == State::Finished,
-        "run {} is {state}, and only a finished one can be compared with; `harness resume {}` goes on with it",
+        "run {} is not finished ({state}), and only a finished one can be compared with; `harness resume {}` goes on with it",
         original.id,
         original.id
     );
@@ -41,6 +41,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let recorded =
         recorded.with_context(|| format!("run {} never read its corpus", original.id))?;
     let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
+    let machine = args.machine.resolve()?;
+    machine.check(&experiment, original.record.smoke)?;
     let corpus = Corpus::open(&experiment.corpus, &OpenOptions::from_environment())?;
     if corpus.fingerprint != recorded.fingerprint {
         let (now, then) = (&corpus.fingerprint, &recorded.fingerprint);
@@ -51,7 +53,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .into());
     }
     drop(corpus);
-    let machine = args.machine.resolve()?;
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),
         resolved: experiment.to_yaml(),

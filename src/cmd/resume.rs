@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let experiment = Experiment::parse(&recorded, &[])
         .with_context(|| format!("in the record of run {}", stored.id))?;
     let machine = args.machine.resolve()?;
+    machine.check(&experiment, stored.record.smoke)?;
     let command = std::env::args().skip(1).collect();
     match stored.resume(machine.environment(&experiment), command) {
         Ok((run, checkpoint)) => {

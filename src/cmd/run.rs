@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::machine::{MachineArgs, Watch, interruption};
 use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
-use crate::execute::{Machine, execute};
+use crate::execute::{Machine, execute, expected_vocabulary, footprint};
 use crate::experiment::Experiment;
 use crate::run::{Checkpoint, NewRun, Run, Store};
 use crate::text_table::print;
@@ -39,9 +39,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         experiment = experiment.smoke();
     }
     let machine = args.machine.resolve()?;
+    machine.check(&experiment, args.smoke)?;
     if args.dry_run {
         print(&experiment.to_yaml())?;
-        eprint!("{}", plan(&experiment, machine));
+        eprint!("{}", plan(&experiment, &machine));
         return Ok(ExitCode::SUCCESS);
     }
     let name = args
@@ -60,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// What would run, in words.
-fn plan(experiment: &Experiment, machine: Machine) -> String {
+fn plan(experiment: &Experiment, machine: &Machine) -> String {
     let corpus = match catalogue::find(&experiment.corpus) {
         Some(entry) => format!(
             "{} ({} pieces, {} tokens in all)",
@@ -69,14 +70,19 @@ fn plan(experiment: &Experiment, machine: Machine) -> String {
         None => format!("the files of '{}'", experiment.corpus),
     };
     let environment = machine.environment(experiment);
+    let memory = match expected_vocabulary(experiment) {
+        Some(vocabulary) => footprint(experiment, vocabulary).to_string(),
+        None => "known when the corpus has been read".to_owned(),
+    };
     format!(
         "would train on: {corpus}\n\
          for {} epochs in windows of {} x {}\n\
-         on {} ({} kernels, {} threads, {})\n",
+         on {} ({} kernels, {} threads, {})\n\
+         memory of a CUDA device: {memory}\n",
         experiment.training.epochs,
         experiment.training.batch_size,
         experiment.training.sequence_length,
-        environment.device,
+        environment.device_in_words(),
         environment.kernel_path,
         environment.threads,
         environment.precision,

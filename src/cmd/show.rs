@@ -118,13 +118,8 @@ fn facts(run: &StoredRun) -> Vec<Vec<String>> {
             began,
             format!("{} at step {from}, worked {:.1} s", it.started, it.seconds),
         );
-        let emulated = if environment.emulated {
-            " (emulated)"
-        } else {
-            ""
-        };
         let told = vec![
-            format!("device {}{emulated}", environment.device),
+            format!("device {}", environment.device_in_words()),
             format!("kernels {}", environment.kernel_path),
             format!("precision {}", environment.precision),
             format!("threads {}", environment.threads),

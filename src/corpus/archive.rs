@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::MultiGzDecoder;
 
 /// An archive may always unpack to this much; beyond it, to [`RATIO`] times its size, and never to more than [`TOTAL`].
@@ -16,7 +16,7 @@ const FREE: u64 = 64 << 20;
 const RATIO: u64 = 100;
 const TOTAL: u64 = 8 << 30;
 /// The largest member that is read.
-const MEMBER: u64 = 64 << 20;
+pub const MEMBER: u64 = 64 << 20;
 /// The most members that are looked at.
 const MEMBERS: u64 = 200_000;
 /// How deep zips inside zips are opened.
@@ -37,14 +37,11 @@ pub fn is_archive(head: &[u8]) -> bool {
     is_gzip(head) || is_zip(head) || is_tar(head)
 }
 
-/// Calls `visit` with the path and the bytes of each wanted member of the archive at `path`, in its order.
+/// Calls `visit` with the path and the bytes of each wanted member of the archive at `path`, in its order; or with why a member
+/// cannot be had, where that spoils no other: it is too large, or a zip has it damaged, encrypted or packed in an unknown way.
 ///
 /// Fails on what is not an archive, on a damaged or truncated one, and on one that asks for too much.
-pub fn visit(
-    path: &Path,
-    wanted: &Wanted,
-    visit: &mut dyn FnMut(String, Vec<u8>) -> Result<()>,
-) -> Result<()> {
+pub fn visit(path: &Path, wanted: &Wanted, visit: Visit) -> Result<()> {
     let mut file = File::open(path)?;
     let packed = file.metadata()?.len();
     let mut head = Vec::new();
@@ -76,7 +73,8 @@ fn is_tar(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
 }
 
-type Visit<'a> = &'a mut dyn FnMut(String, Vec<u8>) -> Result<()>;
+/// What takes each wanted member: its path, and its bytes or why there are none.
+pub type Visit<'a> = &'a mut dyn FnMut(String, Result<Vec<u8>>) -> Result<()>;
 
 fn visit_tar(reader: impl Read, budget: &Budget, wanted: &Wanted, visit: Visit) -> Result<()> {
     let mut archive = tar::Archive::new(reader);
@@ -87,7 +85,10 @@ fn visit_tar(reader: impl Read, budget: &Budget, wanted: &Wanted, visit: Visit) 
             continue;
         }
         let name = checked_name(&String::from_utf8_lossy(&entry.path_bytes()))?;
-        take_member(&mut entry, name, 1, budget, wanted, visit)?;
+        // A tar goes on where its member ends, so that nothing can be read after one that cannot.
+        let bytes = read_member(&mut entry, &name, wanted)
+            .with_context(|| format!("failed to unpack '{name}'"))?;
+        take_member(bytes, name, 1, budget, wanted, visit)?;
     }
     // The rest is read too, so that a damaged end is noticed.
     io::copy(&mut archive.into_inner(), &mut io::sink()).context("damaged end of the archive")?;
@@ -105,70 +106,74 @@ fn visit_zip(
     let mut archive = zip::ZipArchive::new(reader).context("damaged zip archive")?;
     for index in 0..archive.len() {
         budget.count_member()?;
-        let member = archive
-            .by_index(index)
+        let name = archive
+            .name_for_index(index)
             .with_context(|| format!("member {index} of the zip"))?;
-        if !member.is_file() {
-            continue;
+        let name = name.context("a member's name is not text")?;
+        let name = checked_name(&format!("{prefix}{name}"))?;
+        let bytes = match archive.by_index(index) {
+            Ok(member) if !member.is_file() => continue,
+            Ok(member) if member.size() > MEMBER && (wanted.member)(&name, &[]) => Err(too_large()),
+            Ok(member) => read_member(&mut budget.meter(member), &name, wanted),
+            Err(_) if !(wanted.member)(&name, &[]) => continue,
+            Err(error) => Err(error.into()),
+        };
+        match bytes {
+            Err(error) if budget.is_spent() => {
+                return Err(error.context(format!("failed to unpack '{name}'")));
+            }
+            Err(error) => visit(name, Err(error))?,
+            Ok(bytes) => take_member(bytes, name, depth, budget, wanted, visit)?,
         }
-        let name = checked_name(&format!(
-            "{prefix}{}",
-            member.name().context("a member's name is not text")?
-        ))?;
-        take_member(
-            &mut budget.meter(member),
-            name,
-            depth,
-            budget,
-            wanted,
-            visit,
-        )?;
     }
     Ok(())
 }
 
-/// Reads the member called `name` if it is wanted, or opens it if it is a zip that may be opened.
+/// The bytes of the member called `name`, no more than one too many; nothing if it is not wanted.
+fn read_member(reader: &mut dyn Read, name: &str, wanted: &Wanted) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    reader.take(HEAD).read_to_end(&mut bytes)?;
+    if !is_inner(name, &bytes, wanted) && !(wanted.member)(name, &bytes) {
+        return Ok(None);
+    }
+    reader.take(MEMBER + 1 - HEAD).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Whether a member is a zip that is to be opened.
+fn is_inner(name: &str, head: &[u8], wanted: &Wanted) -> bool {
+    wanted.nested && is_zip(head) && name.to_ascii_lowercase().ends_with(".zip")
+}
+
+/// Hands a member on, unless it was not wanted; opens it if it is a zip that may be opened.
 fn take_member(
-    reader: &mut dyn Read,
+    bytes: Option<Vec<u8>>,
     name: String,
     depth: usize,
     budget: &Budget,
     wanted: &Wanted,
     visit: Visit,
 ) -> Result<()> {
-    let mut bytes = Vec::new();
-    let failed = || format!("failed to unpack '{name}'");
-    reader
-        .take(HEAD)
-        .read_to_end(&mut bytes)
-        .with_context(failed)?;
-    let inner = wanted.nested && is_zip(&bytes) && name.to_ascii_lowercase().ends_with(".zip");
-    if !inner && !(wanted.member)(&name, &bytes) {
-        return Ok(());
+    let Some(bytes) = bytes else { return Ok(()) };
+    if bytes.len() as u64 > MEMBER {
+        return visit(name, Err(too_large()));
     }
-    reader
-        .take(MEMBER + 1 - HEAD)
-        .read_to_end(&mut bytes)
-        .with_context(failed)?;
-    ensure!(
-        bytes.len() as u64 <= MEMBER,
-        "'{name}' is larger than {} MiB, more than any score",
+    if !is_inner(&name, &bytes, wanted) {
+        return visit(name, Ok(bytes));
+    }
+    ensure!(depth < DEPTH, "'{name}' is a zip inside {depth} others");
+    let prefix = format!("{}/", &name[..name.len() - ".zip".len()]);
+    let inner = Cursor::new(bytes);
+    visit_zip(inner, &prefix, depth + 1, budget, wanted, visit)
+        .with_context(|| format!("failed to unpack '{name}'"))
+}
+
+/// What is wrong with a file that has more than [`MEMBER`] bytes.
+pub fn too_large() -> anyhow::Error {
+    anyhow!(
+        "it is larger than {} MiB, more than any score",
         MEMBER >> 20
-    );
-    if inner {
-        ensure!(depth < DEPTH, "'{name}' is a zip inside {depth} others");
-        let prefix = format!("{}/", &name[..name.len() - ".zip".len()]);
-        return visit_zip(
-            Cursor::new(bytes),
-            &prefix,
-            depth + 1,
-            budget,
-            wanted,
-            visit,
-        )
-        .with_context(failed);
-    }
-    visit(name, bytes)
+    )
 }
 
 /// The member's path with `/` between its parts; an error if it leads outside the archive.
@@ -192,6 +197,7 @@ fn checked_name(name: &str) -> Result<String> {
 struct Budget {
     bytes: Cell<u64>,
     members: Cell<u64>,
+    spent: Cell<bool>,
 }
 
 impl Budget {
@@ -199,7 +205,13 @@ impl Budget {
         Budget {
             bytes: Cell::new(bytes),
             members: Cell::new(members),
+            spent: Cell::new(false),
         }
+    }
+
+    /// Whether more was asked for than there was.
+    fn is_spent(&self) -> bool {
+        self.spent.get()
     }
 
     fn count_member(&self) -> Result<()> {
@@ -229,6 +241,7 @@ impl<R: Read> Read for Metered<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         let Some(left) = self.budget.bytes.get().checked_sub(count as u64) else {
+            self.budget.spent.set(true);
             return Err(io::Error::other(format!(
                 "refused: it unpacks to more than {RATIO} times its size, or more than {} GiB",
                 TOTAL >> 30
@@ -282,7 +295,7 @@ pub(super) mod tests {
             nested,
         };
         visit(file.path(), &wanted, &mut |name, bytes| {
-            found.push((name, bytes));
+            found.push((name, bytes?));
             Ok(())
         })?;
         Ok(found)

@@ -40,6 +40,9 @@ pub struct Entry {
     /// Whether it is made by rule: nothing learned on it speaks for real music.
     #[serde(default)]
     pub synthetic: bool,
+    /// Whether records and published reports may hold a short excerpt of its music.
+    #[serde(default)]
+    pub excerpts: bool,
     /// What its pieces are made of.
     pub format: Format,
     /// Where it can be had, in the order tried.
@@ -142,6 +145,11 @@ pub fn all() -> &'static [Entry] {
 /// The corpus `name`, if the catalogue has it.
 pub fn find(name: &str) -> Option<&'static Entry> {
     all().iter().find(|entry| entry.name == name)
+}
+
+/// Whether a short excerpt of the corpus `name` may be shown: the catalogue says so of it.
+pub fn may_show(name: &str) -> bool {
+    find(name).is_some_and(|entry| entry.excerpts || entry.synthetic)
 }
 
 /// The known name most like `name`, if any is near.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::archive::{self, Wanted};
 use super::cache::{self, PackWriter};
@@ -174,6 +174,7 @@ fn pack(
                 nested: address.nested,
             },
             &mut |name, bytes| {
+                let bytes = bytes.with_context(|| format!("failed to unpack '{name}'"))?;
                 let digest = sha256(&bytes);
                 if belongs(&digest, bytes.len() as u64) {
                     writer.add(name, digest, &bytes)?;

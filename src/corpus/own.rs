@@ -52,7 +52,7 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
         if !is_midi(&name, &head) {
             return None;
         }
-        let digest = fs::read(&path)
+        let digest = read_score(&path)
             .map(|bytes| sha256(&bytes))
             .map_err(|err| err.to_string());
         Some((name, path, digest))
@@ -88,16 +88,32 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
 
 /// The MIDI file, archive of MIDI files or piano rolls at `path`, which the user calls `name`.
 pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
-    let all_bytes = || fs::read(path).map_err(|err| unreadable(name, err));
+    let kind = fs::metadata(path).map_err(|err| unreadable(name, err))?;
+    if !kind.is_file() {
+        // Opening a pipe would wait for someone to write to it.
+        return Err(CorpusError::Unknown(format!(
+            "'{name}' is no corpus: it is a pipe, socket or device, and only files and directories are read"
+        ))
+        .into());
+    }
+    let all_bytes = || read_score(path).map_err(|err| unreadable(name, err));
     let head = first_bytes(path).map_err(|err| unreadable(name, err))?;
     if archive::is_archive(&head) {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
         let mut held = 0;
         let wanted = Wanted {
             member: &is_midi,
             nested: false,
         };
         archive::visit(path, &wanted, &mut |name, bytes| {
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(why) => {
+                    let why = WhyLeftOut::Unreadable(format!("{why:#}"));
+                    left_out.push(LeftOut { name, why });
+                    return Ok(());
+                }
+            };
             held += bytes.len();
             anyhow::ensure!(
                 held <= HELD,
@@ -123,7 +139,7 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
             &format!("archive {name}"),
             Format::Midi,
             pieces,
-            Vec::new(),
+            left_out,
         )
     } else if head.starts_with(b"MATLAB 5.0") {
         let pieces = roll_pieces(mat::read(&all_bytes()?).map_err(|err| {
@@ -211,6 +227,17 @@ fn own(
         packs: Vec::new(),
         pieces,
     })
+}
+
+/// The bytes of a file that may be a score.
+fn read_score(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(archive::MEMBER + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > archive::MEMBER {
+        return Err(archive::too_large());
+    }
+    Ok(bytes)
 }
 
 /// The first bytes of a file, enough to tell what it is.
@@ -309,6 +336,65 @@ mod tests {
         assert!(
             matches!(&corpus.left_out[0].why, WhyLeftOut::Unreadable(why) if why.contains("No such file"))
         );
+    }
+
+    #[test]
+    fn a_member_that_is_too_large_or_damaged_is_left_out_and_the_others_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = vec![0; archive::MEMBER as usize + 1];
+        let mut packed = zip(&[("a.mid", A), ("large.mid", &large), ("b.mid", B)]);
+        // The checksum of the last member, in its own header and in the archive's directory.
+        let checksum = crc_of(&packed, "b.mid");
+        for at in (0..packed.len() - 4)
+            .filter(|at| packed[*at..*at + 4] == checksum)
+            .collect::<Vec<_>>()
+        {
+            packed[at] ^= 1;
+        }
+        let path = folder.path().join("own.zip");
+        fs::write(&path, packed).unwrap();
+        let corpus = open(&path).unwrap();
+        assert_eq!(names(&corpus), ["a.mid"]);
+        let why: Vec<(&str, String)> = corpus
+            .left_out
+            .iter()
+            .map(|it| (it.name.as_str(), format!("{:?}", it.why)))
+            .collect();
+        assert!(
+            why[0].0 == "large.mid" && why[0].1.contains("larger than 64 MiB"),
+            "{why:?}"
+        );
+        assert!(
+            why[1].0 == "b.mid" && why[1].1.contains("checksum"),
+            "{why:?}"
+        );
+        // A file of a folder has the same limit.
+        fs::create_dir(folder.path().join("own")).unwrap();
+        let file = File::create(folder.path().join("own/large.mid")).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let corpus = open(&folder.path().join("own")).unwrap();
+        assert!(
+            matches!(&corpus.left_out[0].why, WhyLeftOut::Unreadable(why) if why.contains("larger than 64 MiB"))
+        );
+    }
+
+    /// The checksum that the zip `packed` gives for its member `name`.
+    fn crc_of(packed: &[u8], name: &str) -> [u8; 4] {
+        let mut zip = ::zip::ZipArchive::new(std::io::Cursor::new(packed)).unwrap();
+        zip.by_name(name).unwrap().crc32().to_le_bytes()
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let error = open(&path).unwrap_err();
+        assert!(error.to_string().contains("is a pipe"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::run::{StoredRun, flat_settings};
+use crate::run::{Execution, StoredRun, flat_settings};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,7 +84,7 @@ fn inputs(run: &StoredRun) -> Result<Inputs> {
         add(1, "synthetic", if corpus.synthetic { "yes" } else { "no" });
     }
     // A resumed run may have gone on elsewhere: each value once, in the order of their first use.
-    let all = |of: &dyn Fn(&crate::run::Execution) -> String| {
+    let all = |of: &dyn Fn(&Execution) -> String| {
         let mut values: Vec<String> = Vec::new();
         for value in record.executions().map(of) {
             if !values.contains(&value) {
@@ -115,6 +115,11 @@ fn inputs(run: &StoredRun) -> Result<Inputs> {
         "emulated",
         &all(&|it| if it.environment.emulated { "yes" } else { "no" }.to_string()),
     );
+    let hardware = |it: &Execution| match &it.environment.hardware {
+        Some(hardware) => hardware.to_string(),
+        None => "not told".to_owned(),
+    };
+    add(3, "hardware", &all(&hardware));
     add(
         3,
         "kernel_path",

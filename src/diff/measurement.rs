@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::metric::permutation::holm;
 use crate::metric::{Direction, METRICS, metric};
 use crate::random::stream;
 use crate::run::{Metrics, Point, StoredRun};
 use crate::tolerance::{Tolerance, written};
 
-use super::statistics::{
-    Interval, bootstrap_difference, holm, mann_whitney, mean, standard_deviation,
-};
+use super::statistics::{Interval, bootstrap_difference, mann_whitney, mean, standard_deviation};
 use super::{At, Options};
 
 /// The chance of a false alarm, over all metrics of a comparison, that a verdict between groups may have.
@@ -104,7 +103,7 @@ pub struct GroupTest {
     pub u: f64,
     /// The exact two-sided p-value.
     pub p: f64,
-    /// The p-value corrected for the number of metrics compared (Holm).
+    /// The p-value corrected for the number of tests (Holm): metrics that say the same, such as loss and perplexity, are one.
     pub p_holm: f64,
     /// The smallest p-value that so many runs could have given.
     pub smallest_p: f64,
@@ -388,27 +387,52 @@ fn judge_groups(rows: &mut [Measurement], grouped: bool) {
         });
         tested.push(index);
     }
-    let ps: Vec<f64> = tested
-        .iter()
-        .filter_map(|at| rows[*at].test.map(|it| it.p))
-        .collect();
-    for (at, p_holm) in tested.into_iter().zip(holm(&ps)) {
-        let row = &mut rows[at];
-        let Some(test) = &mut row.test else { continue };
-        test.p_holm = p_holm;
-        let (smallest, tests) = (test.smallest_p, ps.len());
-        if p_holm > SIGNIFICANCE {
-            let (n_a, n_b) = (row.a.len(), row.b.len());
-            let reason = if smallest * tests as f64 > SIGNIFICANCE {
-                format!(
-                    "n = {n_a} and {n_b} cannot give p below {smallest:.2} in one test, and this is one of {tests}"
-                )
-            } else {
-                format!("n = {n_a} and {n_b}: such a difference is not rare among equal groups")
-            };
-            conclude_nothing(row, reason);
+    correct(rows, &tested);
+}
+
+/// Corrects the tests of `rows[tested]` for their number, and takes back the verdicts that do not stand it. Metrics that say the
+/// same of the runs are one test.
+fn correct(rows: &mut [Measurement], tested: &[usize]) {
+    let mut families: Vec<Vec<usize>> = Vec::new();
+    for &at in tested {
+        match families
+            .iter_mut()
+            .find(|family| say_the_same(&rows[family[0]], &rows[at]))
+        {
+            Some(family) => family.push(at),
+            None => families.push(vec![at]),
         }
     }
+    let p = |at: usize| rows[at].test.map_or(1.0, |test| test.p);
+    let ps: Vec<f64> = families.iter().map(|family| p(family[0])).collect();
+    let tests = ps.len();
+    for (family, corrected) in families.into_iter().zip(holm(&ps)) {
+        for at in family {
+            let row = &mut rows[at];
+            let Some(test) = &mut row.test else { continue };
+            test.p_holm = corrected.max(test.p);
+            if test.p_holm > SIGNIFICANCE {
+                let (n_a, n_b) = (row.a.len(), row.b.len());
+                let smallest = test.smallest_p;
+                let reason = if smallest * tests as f64 > SIGNIFICANCE {
+                    format!(
+                        "n = {n_a} and {n_b} cannot give p below {smallest:.2} in one test, and this is one of {tests}"
+                    )
+                } else {
+                    format!("n = {n_a} and {n_b}: such a difference is not rare among equal groups")
+                };
+                conclude_nothing(row, reason);
+            }
+        }
+    }
+}
+
+/// Whether `later` only repeats what `earlier` says of the runs: it is a function of it, or the same numbers under another name
+/// (as a model of keys logs its loss).
+fn say_the_same(earlier: &Measurement, later: &Measurement) -> bool {
+    earlier.split == later.split
+        && (metric(&later.metric).function_of == Some(earlier.metric.as_str())
+            || earlier.a == later.a && earlier.b == later.b)
 }
 
 fn conclude_nothing(row: &mut Measurement, reason: String) {

@@ -142,7 +142,9 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
         }
     }
     let (a, b) = (distinct(a, "A", &mut notes)?, distinct(b, "B", &mut notes)?);
-    note_states(a.iter().chain(&b).copied(), &mut notes);
+    let mut runs: Vec<&StoredRun> = a.iter().chain(&b).copied().collect();
+    runs.dedup_by(|one, other| one.path == other.path);
+    note_states(runs.into_iter(), &mut notes);
     let differences = configuration::differences(&a, &b)?;
     if differences
         .iter()
@@ -220,7 +222,7 @@ fn note_states<'a>(runs: impl Iterator<Item = &'a StoredRun>, notes: &mut Vec<St
         let (state, step) = (run.state(), run.record.step);
         if state != crate::run::State::Finished {
             notes.push(format!(
-                "run {} is {state}: its metrics end at step {step}",
+                "run {} is not finished ({state}): its metrics end at step {step}",
                 run.id
             ));
         }

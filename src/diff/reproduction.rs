@@ -34,8 +34,8 @@ pub enum Reproduction {
 
 /// Compares a run with its second execution, `again`.
 ///
-/// Where device, kernels, precision and code are the same, only the same bits will do. Otherwise values are compared within
-/// each metric's [`equivalence`](crate::metric::Metric::equivalence).
+/// Where device, kernels, precision and code are the same and the device is a CPU, only the same bits will do. Otherwise values are
+/// compared within each metric's [`equivalence`](crate::metric::Metric::equivalence).
 pub fn compare(
     original: &StoredRun,
     expected: &Metrics,
@@ -77,8 +77,21 @@ fn differences(original: &StoredRun, again: &StoredRun) -> Vec<String> {
     let last = |run: &StoredRun| run.record.last_execution().clone();
     let (then, now) = (last(original), last(again));
     let (before, after) = (&then.environment, &now.environment);
+    // A run may have moved between devices.
+    let device = |run: &StoredRun| -> Vec<String> {
+        let executions = run.record.executions();
+        let mut devices: Vec<String> = executions
+            .map(|it| it.environment.device_in_words())
+            .collect();
+        devices.dedup();
+        devices
+    };
     let pairs = [
-        ("device", before.device.clone(), after.device.clone()),
+        (
+            "device",
+            device(original).join(", then "),
+            device(again).join(", then "),
+        ),
         (
             "kernels",
             before.kernel_path.clone(),
@@ -95,9 +108,13 @@ fn differences(original: &StoredRun, again: &StoredRun) -> Vec<String> {
     let differing = pairs
         .into_iter()
         .filter(|(_, before, after)| before != after);
-    differing
+    let mut differences: Vec<String> = differing
         .map(|(what, before, after)| format!("{what}: {before} → {after}"))
-        .collect()
+        .collect();
+    if device(again) != ["cpu"] {
+        differences.push("a CUDA device adds in no fixed order".to_owned());
+    }
+    differences
 }
 
 impl fmt::Display for Reproduction {

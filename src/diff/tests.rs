@@ -19,6 +19,7 @@ fn toy(
     let environment = Environment {
         device: "cpu".into(),
         emulated: false,
+        hardware: None,
         kernel_path: "portable".into(),
         precision: "f32".into(),
         threads: 1,
@@ -271,6 +272,8 @@ fn groups_are_judged_by_an_exact_test() {
                 "",
                 &[
                     (1, "valid", "loss", *loss),
+                    (1, "valid", "perplexity", loss.exp()),
+                    (1, "valid", "nll_per_step", *loss),
                     (1, "valid", "frame_accuracy", 0.5),
                 ],
                 &[],
@@ -285,14 +288,19 @@ fn groups_are_judged_by_an_exact_test() {
     let comparison = compare(&a, &b, &at(At::Best)).unwrap();
     assert_eq!(verdicts(&comparison)[0].1, "improved");
     let test = comparison.measurements[0].test.unwrap();
-    // 2 of the 252 ways to choose 5 of 10, and two metrics tested.
+    // 2 of the 252 ways to choose 5 of 10, and two tests: perplexity and the equal nats per step say what the loss says.
     assert!((test.p - 2.0 / 252.0).abs() < 1e-12 && (test.p_holm - 4.0 / 252.0).abs() < 1e-12);
+    for (at, metric) in [(1, "perplexity"), (2, "nll_per_step")] {
+        let row = &comparison.measurements[at];
+        assert_eq!(row.metric, metric);
+        assert_eq!(row.test.unwrap().p_holm, test.p_holm);
+    }
     assert_eq!(test.smallest_p, test.p);
     let interval = test.interval.unwrap();
     assert!(
         interval.low > -1.3 && interval.high < -0.7 && interval.low < -1.0 && interval.high > -1.0
     );
-    assert_eq!(verdicts(&comparison)[1].1, "no change");
+    assert_eq!(verdicts(&comparison)[3].1, "no change");
     assert_eq!(comparison.differences[0].a, ["1", "2", "3", "4", "5"]);
 
     // Three a side cannot show anything at 5 %, however far apart they lie.

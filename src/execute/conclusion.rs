@@ -1,6 +1,8 @@
 //! The end of a run: the test score, the single-note embeddings with their maps, the corpus figures, and every number that a claim
 //! can name, in `statistics.json`.
 
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
@@ -35,8 +37,9 @@ pub fn write<D: Backend>(
     data: &Data,
     trainer: &Trainer<D>,
     samples: Value,
+    interrupted: &AtomicBool,
 ) -> Result<()> {
-    score_held_out(run, experiment, data, trainer)?;
+    score_held_out(run, experiment, data, trainer, interrupted)?;
     let counts = statistics(dataset, None);
     run.write_table(
         artifacts::CORPUS_STATISTICS,
@@ -78,6 +81,7 @@ fn score_held_out<D: Backend>(
     experiment: &Experiment,
     data: &Data,
     trainer: &Trainer<D>,
+    interrupted: &AtomicBool,
 ) -> Result<()> {
     let mut rows = Vec::new();
     for (split, pieces) in [(Split::Valid, &data.valid), (Split::Test, &data.test)] {
@@ -86,6 +90,7 @@ fn score_held_out<D: Backend>(
             data,
             pieces,
             experiment.evaluation.batch_size,
+            interrupted,
         )?;
         if split == Split::Test && !scores.is_empty() {
             log_score(run, trainer.step(), trainer.epoch(), split, &scores, data);

@@ -3,6 +3,7 @@
 //! `run`, `resume` and `reproduce` all come through here, so that they cannot differ.
 
 mod conclusion;
+mod footprint;
 mod samples;
 mod trained;
 
@@ -24,8 +25,10 @@ use crate::model::backend::{Backend, Runtime};
 use crate::report;
 use crate::run::{Checkpoint, CorpusIdentity, Environment, Run};
 use crate::training::data::Data;
-use crate::training::{Ending, Progress, Trainer, weights};
+use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
+use footprint::ensure_fits;
+pub use footprint::{expected_vocabulary, footprint};
 pub use trained::{Music, Trained};
 
 /// The file of a run that says what token ids mean.
@@ -38,7 +41,7 @@ const SMOKE_STEPS: u64 = 20;
 const SMOKE_SYMBOLS: usize = 200;
 
 /// Where and how a run is computed; none of it but the device and the kernel path moves its bits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     /// The device.
     pub device: Device,
@@ -54,13 +57,30 @@ impl Machine {
         Environment {
             device: self.device.to_string(),
             emulated: self.device.is_emulated(),
+            hardware: self.device.hardware(),
             kernel_path: match self.device {
                 Device::Cpu => self.kernel_path.name().to_owned(),
                 #[cfg(feature = "cuda")]
-                Device::Cuda(_) => "dfdx".to_owned(),
+                Device::Cuda(_) => "cuda".to_owned(),
             },
             precision: experiment.training.precision.name().to_owned(),
             threads: self.threads,
+        }
+    }
+
+    /// Checks, before any corpus is read, what can be known to be impossible: a precision that the device has no kernels for, or too
+    /// little memory. A smoke run reads too little for its memory to be known.
+    ///
+    /// # Errors
+    /// Says what would work.
+    pub fn check(&self, experiment: &Experiment, smoke: bool) -> Result<()> {
+        if self.device == Device::Cpu {
+            return Ok(());
+        }
+        experiment.training.precision.ensure_on_cuda()?;
+        match expected_vocabulary(experiment).filter(|_| !smoke) {
+            Some(vocabulary) => ensure_fits(&footprint(experiment, vocabulary), &self.device),
+            None => Ok(()),
         }
     }
 }
@@ -94,6 +114,13 @@ pub fn execute(
     if interrupted.load(Ordering::Relaxed) {
         return Ok(Ending::Interrupted);
     }
+    if machine.device != Device::Cpu {
+        let need = footprint(experiment, dataset.vocabulary.len());
+        let note = format!("training takes of the device's memory {need}");
+        eprintln!("{note}");
+        run.note(&note)?;
+        ensure_fits(&need, &machine.device)?;
+    }
     let mut stage = Stage {
         experiment,
         corpus: &corpus,
@@ -103,15 +130,24 @@ pub fn execute(
         interrupted,
         watch,
     };
-    match machine.device {
+    let ending = match machine.device {
         Device::Cpu => {
             let kernels = Kernels::new(machine.kernel_path, machine.threads);
             stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
         }
         #[cfg(feature = "cuda")]
-        Device::Cuda(index) => {
-            stage.train_and_conclude(Runtime::cuda(index, experiment.training.precision)?)
+        Device::Cuda(gpu) => {
+            stage.train_and_conclude(Runtime::cuda(gpu.index, experiment.training.precision)?)
         }
+    };
+    match ending {
+        Err(error) if error.is::<Interrupted>() => {
+            stage
+                .run
+                .note("interrupted in an evaluation, of which nothing is kept")?;
+            Ok(Ending::Interrupted)
+        }
+        ending => ending,
     }
 }
 
@@ -187,10 +223,9 @@ impl Stage<'_> {
             &data,
             &trainer,
             samples,
+            self.interrupted,
         )?;
-        self.run.finish()?;
-        report::write_run_page(self.run.path())?;
-        self.run.seal()?;
+        self.run.finish_with(report::write_run_page)?;
         Ok(Ending::Complete)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::artifacts;
 use crate::batch::Symbols;
-use crate::corpus::{midi, score::Score};
+use crate::corpus::{catalogue, midi, score::Score};
 use crate::encoding::dataset::Dataset;
 use crate::encoding::{Encode, Symbol};
 use crate::experiment::Experiment;
@@ -61,7 +61,7 @@ pub fn write<D: Backend>(
         });
     }
     samples.extend(excerpt(run, encoding, dataset, data)?);
-    run.write_json(artifacts::SAMPLES, &samples)?;
+    run.write_bytes(artifacts::SAMPLES, &serde_json::to_vec(&samples)?)?;
     Ok(json!({ "n_gram": N_GRAM, "generated": measured }))
 }
 
@@ -78,7 +78,7 @@ pub fn score_of(
     encoding.decode(&symbols)
 }
 
-/// The beginning of the first held-out piece, where a record may show it: of `muse`, and of what harness composed itself.
+/// The beginning of the first held-out piece, where the catalogue says that a record may show it.
 fn excerpt(
     run: &mut Run,
     encoding: &dyn Encode,
@@ -86,7 +86,7 @@ fn excerpt(
     data: &Data,
 ) -> Result<Option<Sample>> {
     let corpus = run.record().corpus.as_ref();
-    let may_show = corpus.is_some_and(|corpus| corpus.synthetic || corpus.name == "muse");
+    let may_show = corpus.is_some_and(|corpus| catalogue::may_show(&corpus.name));
     let Some(piece) = data.test.first().filter(|_| may_show) else {
         return Ok(None);
     };

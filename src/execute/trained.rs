@@ -43,12 +43,7 @@ impl Trained {
     /// When the run has no weights, as a run that has not finished and a published record have none.
     pub fn load(run: &StoredRun) -> Result<Self> {
         let experiment = Experiment::parse(&run.experiment_yaml()?, &[])?;
-        let weights = run.final_weights().with_context(|| {
-            format!(
-                "run {} has no trained weights here: only a finished run on this machine has them",
-                run.id
-            )
-        })?;
+        let weights = run.final_weights()?;
         let encoding = experiment.encoding.build()?;
         let text = String::from_utf8(run.read_bytes(super::VOCABULARY)?).map_err(|error| {
             RunError::Corrupt {
@@ -87,8 +82,8 @@ impl Trained {
                 )
             }
             #[cfg(feature = "cuda")]
-            Device::Cuda(index) => {
-                let runtime = Runtime::cuda(index, self.experiment.training.precision)?;
+            Device::Cuda(gpu) => {
+                let runtime = Runtime::cuda(gpu.index, self.experiment.training.precision)?;
                 self.generate_on(runtime, primer, samples, seed)
             }
         }

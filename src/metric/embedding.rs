@@ -2,10 +2,6 @@
 //!
 //! All distances are Euclidean. Labels are small integers, one a point. Ties between equally near points go to the lower index.
 
-use rand::seq::SliceRandom;
-
-use crate::random;
-
 /// The distances between points, `(n, n)` row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distances {
@@ -167,40 +163,6 @@ pub fn centroid_distance<R: AsRef<[f64]>>(rows: &[R], labels: &[usize], a: usize
     }
 }
 
-/// What shuffling the labels makes of a statistic.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Permuted {
-    /// The statistic's mean under shuffled labels: what chance alone gives.
-    pub chance: f64,
-    /// `(1 + shuffles at least as large) / (1 + shuffles)` (Phipson & Smyth 2010): one-sided, large values count.
-    pub p_value: f64,
-}
-
-/// Tests `observed` against `permutations` shuffles of `labels`, drawn from `seed`.
-///
-/// A shuffle within 1e-12 of `observed` counts as at least as large, so that rounding cannot lower the p-value.
-pub fn permutation_test(
-    observed: f64,
-    labels: &[usize],
-    permutations: usize,
-    seed: u64,
-    statistic: impl Fn(&[usize]) -> f64,
-) -> Permuted {
-    let mut rng = random::stream(seed, "permutations");
-    let mut shuffled = labels.to_vec();
-    let (mut at_least, mut total) = (0, 0.0);
-    for _ in 0..permutations {
-        shuffled.shuffle(&mut rng);
-        let value = statistic(&shuffled);
-        total += value;
-        at_least += usize::from(value >= observed - 1e-12);
-    }
-    Permuted {
-        chance: total / permutations as f64,
-        p_value: (1 + at_least) as f64 / (1 + permutations) as f64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,22 +233,6 @@ mod tests {
         assert_eq!(trustworthiness(&space, &space, 3), 1.0);
         assert_eq!(continuity(&space, &space, 3), 1.0);
         assert!(trustworthiness(&space, &space, 6).is_nan());
-    }
-
-    #[test]
-    fn a_permutation_test_never_gives_zero_and_knows_chance() {
-        let line: Vec<[f64; 1]> = (0..20)
-            .map(|i| [if i < 10 { i as f64 } else { 100.0 + i as f64 }])
-            .collect();
-        let labels: Vec<usize> = (0..20).map(|i| usize::from(i >= 10)).collect();
-        let neighbours = Distances::between(&line).neighbours(5);
-        let test = permutation_test(1.0, &labels, 999, 7, |shuffled| {
-            purity(&neighbours, shuffled)
-        });
-        assert_eq!(test.p_value, 0.001);
-        assert!((test.chance - 9.0 / 19.0).abs() < 0.01, "{}", test.chance);
-        let same = permutation_test(0.5, &[0, 0, 0], 99, 7, |_| 0.5);
-        assert_eq!(same.p_value, 1.0);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 pub mod baseline;
 pub mod embedding;
+pub mod geometry;
 pub mod music;
+pub mod permutation;
 pub mod projection;
 pub mod unknown;
 
@@ -24,6 +26,8 @@ pub struct Metric {
     pub tolerance: Tolerance,
     /// How far another kernel path, device or code version may move a value for `harness reproduce` to call it equivalent.
     pub equivalence: Tolerance,
+    /// The metric of which this is a function, so that both say the same of two runs.
+    pub function_of: Option<&'static str>,
 }
 
 /// Which of two values is the better one.
@@ -73,6 +77,7 @@ const fn determined(name: &'static str, unit: &'static str, direction: Direction
         direction,
         tolerance: Tolerance::EXACT,
         equivalence: Tolerance::relative(1e-3),
+        function_of: None,
     }
 }
 
@@ -84,13 +89,17 @@ const fn clocked(name: &'static str, unit: &'static str, direction: Direction) -
         direction,
         tolerance: Tolerance::relative(0.1),
         equivalence: Tolerance::relative(f64::INFINITY),
+        function_of: None,
     }
 }
 
 /// Every metric, in the order of tables.
 pub const METRICS: &[Metric] = &[
     determined("loss", "nats per token", Direction::LowerIsBetter),
-    determined("perplexity", "", Direction::LowerIsBetter),
+    Metric {
+        function_of: Some("loss"),
+        ..determined("perplexity", "", Direction::LowerIsBetter)
+    },
     determined(
         "nll_per_step",
         "nats per time step",

@@ -10,6 +10,7 @@
 pub mod backend;
 mod config;
 mod generator;
+pub mod memory;
 pub mod op;
 pub mod parameters;
 pub mod sampling;
@@ -108,16 +109,7 @@ impl<D: Backend> Network<D> {
 
     /// The norm of all gradients together.
     pub fn gradient_norm(&mut self) -> f64 {
-        let Self {
-            runtime,
-            parameters,
-            gradients,
-            ..
-        } = self;
-        let squares = parameters
-            .iter()
-            .map(|p| D::squared_norm(runtime, p, gradients));
-        squares.sum::<f64>().sqrt()
+        D::gradient_norm(&self.runtime, &self.parameters.0, &mut self.gradients)
     }
 
     /// What `rule` keeps for each parameter, all zero: [`Rule::slots`] buffers each.
@@ -211,8 +203,7 @@ impl<D: Backend> Network<D> {
                     .unzip();
                 let mut nll = vec![0.0; targets.len()];
                 if !rows.is_empty() {
-                    let h = D::gather(&self.runtime, h, &rows);
-                    let found = D::softmax_nll(&self.runtime, &h, weight, bias, &wanted);
+                    let found = D::softmax_nll(&self.runtime, h, &rows, weight, bias, &wanted);
                     rows.iter()
                         .zip(found)
                         .for_each(|(&row, found)| nll[row as usize] = found);

@@ -54,8 +54,12 @@ claims:
 ";
 
 /// How the invented run differs from a plain one.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Options {
+    /// The training seed; it shifts what the run measures a little.
+    pub seed: u64,
+    /// Epochs planned; 30 are run, whatever this says.
+    pub epochs: u32,
     /// Mark it as a smoke run.
     pub smoke: bool,
     /// Leave it as a process that died would.
@@ -64,18 +68,46 @@ pub struct Options {
     pub chords: bool,
     /// Name the corpus as synthetic.
     pub synthetic: bool,
+    /// Name `first` as what the experiment changes something of, and another learning rate.
+    pub ablation: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 30,
+            smoke: false,
+            unfinished: false,
+            chords: false,
+            synthetic: false,
+            ablation: false,
+        }
+    }
+}
+
+fn resolved(options: Options) -> String {
+    let settings = format!("{{seed: {}, epochs: {},", options.seed, options.epochs);
+    let resolved = EXPERIMENT.replace("{seed: 1, epochs: 30,", &settings);
+    if options.ablation {
+        format!("base: ../first.yaml\n{resolved}")
+            .replace("learning_rate: 0.002", "learning_rate: 0.1")
+    } else {
+        resolved
+    }
 }
 
 /// Makes a run of `experiment` in the store and returns its folder.
 pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
     let new = NewRun {
         experiment: experiment.to_owned(),
-        resolved: EXPERIMENT.to_owned(),
-        seed: 1,
+        resolved: resolved(options),
+        seed: options.seed,
         smoke: options.smoke,
         environment: Environment {
             device: "cpu".into(),
             emulated: false,
+            hardware: None,
             kernel_path: "portable".into(),
             precision: "f32".into(),
             threads: 2,
@@ -103,7 +135,7 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
             epoch,
             "valid",
             "loss",
-            4.6 + 4.0 / e + 0.03 * (e - 14.0).max(0.0),
+            4.6 + 4.0 / e + 0.03 * (e - 14.0).max(0.0) + 0.01 * (options.seed as f64 - 1.0),
         );
         run.log_timing(
             step,

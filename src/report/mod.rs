@@ -1,17 +1,26 @@
 //! Runs → pages: what a run's record holds, as figures, tables and pages. This room trains nothing and measures nothing anew.
 //!
 //! ```text
-//! record.rs   a run's folder → RunRecord, with what of it could not be read
-//! figure/     RunRecord → Drawing (SVG, CSV, places to point at); FIGURES is the list
-//! table/      RunRecord → Table; TABLES is the list; claims.rs judges the paper's claims
-//! page/       drawings and tables → HTML
-//! site.rs     many runs → reports/, its manifest, and whether it is stale
+//! record.rs      a run's folder → RunRecord, with what of it could not be read
+//! group.rs       RunRecords that differ in their training seed alone; seeds.rs: their means and intervals
+//! effort.rs      how much was trained against how much the paper trained
+//! figure/        Group → Drawing (SVG, CSV, places to point at); FIGURES is the list
+//! table/         Group → Table; TABLES is the list; claims.rs judges the paper's claims
+//! finding.rs     a group and its judged claims → the findings in words
+//! experiment.rs  one experiment: its group, drawings and judged claims
+//! page/          experiments → HTML
+//! site/          many runs → reports/, its manifest, and whether it is stale
 //! ```
 //! Everything is a function of the records alone, so that building twice gives the same bytes.
 
+pub mod effort;
+pub mod experiment;
 pub mod figure;
+pub mod finding;
+pub mod group;
 pub mod page;
 pub mod record;
+pub mod seeds;
 pub mod site;
 pub mod table;
 pub mod text;
@@ -19,35 +28,36 @@ pub mod text;
 #[cfg(test)]
 mod fixture;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 
-use crate::run::write_atomically;
+use crate::run::{StoredRun, write_atomically};
 use figure::{Drawing, FIGURES, Section};
+use group::{Group, distinct};
 use record::RunRecord;
 
 /// The page that a run leaves in its folder.
 pub const OWN_PAGE: &str = "report.html";
 
 /// Writes the run's own page into its folder; whatever of the record cannot be read is listed in it.
-pub fn write_run_page(folder: &Path) -> Result<()> {
-    let run = RunRecord::read(folder, false)?;
-    let drawings = drawings(&run)?;
+pub fn write_run_page(stored: &StoredRun) -> Result<()> {
+    let run = RunRecord::of(stored.clone());
+    let drawings = drawings(&Group::alone(&run))?;
     write_atomically(
-        &folder.join(OWN_PAGE),
+        &stored.path.join(OWN_PAGE),
         page::own_page(&run, &drawings).as_bytes(),
     )
 }
 
-/// Every figure that the run has something for, with its provenance inside.
-pub fn drawings(run: &RunRecord) -> Result<Vec<(Section, Drawing)>> {
+/// Every figure that the runs have something for, with its provenance inside.
+pub fn drawings(group: &Group) -> Result<Vec<(Section, Drawing)>> {
+    let shown = Group::alone(group.shown());
     let mut drawings = Vec::new();
     for figure in FIGURES {
-        let drawn = (figure.draw)(run)
-            .with_context(|| format!("failed to draw a figure of {}", run.title()))?;
+        let drawn_from = if figure.every_seed { group } else { &shown };
+        let drawn = (figure.draw)(drawn_from)
+            .with_context(|| format!("failed to draw a figure of {}", group.title()))?;
         drawings.extend(drawn.into_iter().map(|mut drawing| {
-            drawing.svg = with_metadata(&drawing, run);
+            drawing.svg = with_metadata(&drawing, drawn_from);
             (figure.section, drawing)
         }));
     }
@@ -55,17 +65,19 @@ pub fn drawings(run: &RunRecord) -> Result<Vec<(Section, Drawing)>> {
 }
 
 /// The SVG with its title, description and provenance in its head.
-fn with_metadata(drawing: &Drawing, run: &RunRecord) -> String {
+fn with_metadata(drawing: &Drawing, group: &Group) -> String {
+    let shown = group.shown();
     let provenance = format!(
         "{}; corpus fingerprint {}; experiment SHA-256 {}; command: {}",
-        run.provenance_line(),
-        run.stored
+        group.provenance_line(),
+        shown
+            .stored
             .record
             .corpus
             .as_ref()
             .map_or("none", |corpus| &corpus.fingerprint),
-        run.experiment_hash,
-        run.command()
+        distinct(group.runs(), |run| run.experiment_hash.clone()).join(", "),
+        distinct(group.runs(), RunRecord::command).join("; ")
     );
     let head = maud::html! { desc { (drawing.alt) } metadata { (provenance) } }.into_string();
     match drawing.svg.split_once('>') {

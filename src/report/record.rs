@@ -153,34 +153,51 @@ impl RunRecord {
         }
     }
 
-    /// Where the run was computed.
+    /// Where the run was computed: every device that worked on it, in order.
     pub fn device(&self) -> String {
-        let environment = &self.stored.record.execution.environment;
-        let emulated = if environment.emulated {
-            " (emulated)"
-        } else {
-            ""
-        };
-        format!(
-            "{}{emulated}, {} threads, kernels {}",
-            environment.device, environment.threads, environment.kernel_path
-        )
+        let mut devices = Vec::new();
+        for execution in self.stored.record.executions() {
+            let environment = &execution.environment;
+            let threads = match environment.threads {
+                1 => "1 thread".to_owned(),
+                threads => format!("{threads} threads"),
+            };
+            let words = format!(
+                "{}, {threads}, kernels {}",
+                environment.device_in_words(),
+                environment.kernel_path
+            );
+            if !devices.contains(&words) {
+                devices.push(words);
+            }
+        }
+        devices.join("; then ")
     }
 
     /// Where a figure's numbers come from, in one line.
     pub fn provenance_line(&self) -> String {
+        format!(
+            "run {} · harness {} · corpus {} · experiment {}",
+            self.name(),
+            self.stored.record.execution.code.summary(),
+            self.corpus_and_fingerprint(),
+            short(&self.experiment_hash, 12)
+        )
+    }
+
+    /// The corpus by name, with enough of its fingerprint to tell it from another.
+    pub fn corpus_and_fingerprint(&self) -> String {
         let corpus = self.stored.record.corpus.as_ref();
         let fingerprint = corpus
             .map(|corpus| format!(" {}", short(&corpus.fingerprint, 12)))
             .unwrap_or_default();
-        format!(
-            "run {}/{} · harness {} · corpus {}{fingerprint} · experiment {}",
-            self.stored.record.experiment,
-            self.stored.record.id,
-            self.stored.record.execution.code.summary(),
-            self.corpus_name(),
-            short(&self.experiment_hash, 12)
-        )
+        format!("{}{fingerprint}", self.corpus_name())
+    }
+
+    /// The run by experiment and id.
+    pub fn name(&self) -> String {
+        let record = &self.stored.record;
+        format!("{}/{}", record.experiment, record.id)
     }
 
     /// The command that started the run, for a shell.
@@ -321,20 +338,26 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What `read` makes of a file; a missing file is a problem only of a finished run.
+    /// What `read` makes of the bytes of a file, if it is there.
     fn optional<T>(&mut self, file: &str, read: impl FnOnce(Vec<u8>) -> Result<T>) -> Option<T> {
-        if !self.stored.has(file) {
-            if self.finished {
-                self.problems.push(format!("{file} is missing"));
-            }
-            return None;
-        }
         let stored = self.stored;
-        self.keep(file, || read(stored.read_bytes(file)?))
+        self.present(file, || read(stored.read_bytes(file)?))
+    }
+
+    /// What `read` gives if the file is there; a missing file is a problem only of a finished run.
+    fn present<T>(&mut self, file: &str, read: impl FnOnce() -> Result<T>) -> Option<T> {
+        if self.stored.has(file) {
+            return self.keep(file, read);
+        }
+        if self.finished {
+            self.problems.push(format!("{file} is missing"));
+        }
+        None
     }
 
     fn table<T>(&mut self, file: &str, rows: impl FnOnce(&Table) -> Result<Vec<T>>) -> Vec<T> {
-        self.optional(file, |bytes| rows(&Table::from_parquet(&bytes)?))
+        let stored = self.stored;
+        self.present(file, || rows(&stored.table(file)?))
             .unwrap_or_default()
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::disk::{create_folder, replace_atomically};
+use super::disk::{create_folder, read_file, replace_atomically};
 use super::error::RunError;
 use crate::checksum::hex;
 
@@ -117,15 +117,9 @@ pub fn write_arrays(path: &Path, arrays: &[NamedArray]) -> Result<()> {
     write(path, arrays, None)
 }
 
-/// Reads the arrays of a safetensors file, sorted by name.
-pub fn read_arrays(path: &Path) -> Result<Vec<NamedArray>> {
-    let bytes = fs::read(path).with_context(|| format!("failed to read '{}'", path.display()))?;
-    Ok(parse(&bytes)
-        .map_err(|error| RunError::Corrupt {
-            file: path.to_path_buf(),
-            reason: format!("{error:#}"),
-        })?
-        .0)
+/// The arrays of a safetensors file's bytes, sorted by name.
+pub fn read_arrays(bytes: &[u8]) -> Result<Vec<NamedArray>> {
+    Ok(parse(bytes)?.0)
 }
 
 /// Writes `checkpoint` to `path`.
@@ -152,7 +146,7 @@ pub fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
         file: path.to_path_buf(),
         reason,
     };
-    let bytes = fs::read(path).with_context(|| format!("failed to read '{}'", path.display()))?;
+    let bytes = read_file(path)?;
     let (arrays, entry) = parse(&bytes).map_err(|error| corrupt(format!("{error:#}")))?;
     drop(bytes);
     let entry = entry.ok_or_else(|| corrupt("it holds weights but no training state".into()))?;
@@ -456,7 +450,7 @@ mod tests {
         write_arrays(&a, &arrays).unwrap();
         write_arrays(&b, &reversed).unwrap();
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
-        assert_eq!(read_arrays(&a).unwrap().len(), 3);
+        assert_eq!(read_arrays(&fs::read(&a).unwrap()).unwrap().len(), 3);
         assert!(read_checkpoint(&a).is_err());
     }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::error::RunError;
+
 /// What the names of unfinished files begin with; a process that died may leave some behind, and they mean nothing.
 pub const UNFINISHED: &str = ".unfinished-";
 
@@ -38,6 +40,31 @@ pub fn replace_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) 
         // Removing may fail as well, for example in a read-only folder: the first error is the one to tell.
         let _ = fs::remove_file(&unfinished);
         explain(error, path)
+    })
+}
+
+/// The bytes of the file `path`. What stands there and is no file is damage; a pipe would be waited for, a device might never end.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let read = || {
+        let metadata = fs::metadata(path)?;
+        Ok(match metadata.is_file() {
+            true => Some(fs::read(path)?),
+            false => None,
+        })
+    };
+    let bytes = read().map_err(|error: io::Error| {
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => ": make it readable",
+            _ => "",
+        };
+        anyhow::Error::new(error).context(format!("failed to read '{}'{advice}", path.display()))
+    })?;
+    bytes.ok_or_else(|| {
+        RunError::Corrupt {
+            file: path.to_path_buf(),
+            reason: "it is no file; put back a copy of it".into(),
+        }
+        .into()
     })
 }
 
@@ -124,6 +151,19 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_damage_and_what_is_absent_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |path: &Path| read_file(path).unwrap_err().downcast::<RunError>();
+        assert!(
+            of(folder.path())
+                .unwrap()
+                .to_string()
+                .contains("is no file")
+        );
+        assert!(of(&folder.path().join("absent")).is_err());
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_trace() {

@@ -44,10 +44,10 @@ pub fn wait_for_lock(path: &Path) -> Result<Lock> {
 
 /// Whether another process holds the lock `path`; a missing file is nobody's, and nothing is created.
 pub fn is_held(path: &Path) -> bool {
-    match File::open(path) {
-        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
-    }
+    // What is no file is not opened: a pipe would be waited for.
+    path.is_file()
+        && File::open(path)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn open(path: &Path) -> Result<File> {

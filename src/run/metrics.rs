@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use polars::prelude::{ChunkCompareIneq, UniqueKeepStrategy};
 
-use super::disk::{create_folder, sync_folder, write_atomically};
+use super::disk::{create_folder, read_file, sync_folder, write_atomically};
 use super::error::RunError;
 use super::record::Execution;
 use super::table::Table;
@@ -199,23 +199,39 @@ impl Segments {
     }
 
     /// Writes what was kept as a new segment. After a failure nothing is lost: the next flush tries again.
-    pub fn flush(&mut self, executions: &[&Execution]) -> Result<()> {
+    pub fn flush(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
             self.write(&table_of(&self.buffer)?)?;
             self.buffer.clear();
         }
-        if self.count > MOST_SEGMENTS {
-            let old = list(&self.folder)?;
-            let merged = load(&self.folder, executions)?;
-            self.write(&table_of(&merged.rows()?)?)?;
-            for (_, path) in &old {
-                fs::remove_file(path)
-                    .with_context(|| format!("failed to remove '{}'", path.display()))?;
-            }
-            sync_folder(&self.folder)?;
-            self.count = 1;
-        }
         Ok(())
+    }
+
+    /// How many segments there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where there are many segments, writes all of them as one more, which counts alone from now on. The others are returned, to be
+    /// removed once the record knows.
+    pub fn merge(&mut self, executions: &[&Execution]) -> Result<Vec<PathBuf>> {
+        if self.count <= MOST_SEGMENTS {
+            return Ok(Vec::new());
+        }
+        let old = list(&self.folder)?;
+        let merged = load(&self.folder, executions, self.count)?;
+        self.write(&table_of(&merged.rows()?)?)?;
+        self.count = 1;
+        Ok(old.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Removes segments that a merged one holds.
+    pub fn remove(&self, merged: &[PathBuf]) -> Result<()> {
+        for path in merged {
+            fs::remove_file(path)
+                .with_context(|| format!("failed to remove '{}'", path.display()))?;
+        }
+        Ok(sync_folder(&self.folder)?)
     }
 
     fn write(&mut self, table: &Table) -> Result<()> {
@@ -229,10 +245,15 @@ impl Segments {
 }
 
 /// The metrics that the segments in `folder` hold, given who wrote them: what an execution logged after the
-/// checkpoint that a later one continued from was computed again, and does not count.
-pub(super) fn load(folder: &Path, executions: &[&Execution]) -> Result<Metrics> {
+/// checkpoint that a later one continued from was computed again, and does not count. Fewer than `at_least` are damage.
+pub(super) fn load(folder: &Path, executions: &[&Execution], at_least: usize) -> Result<Metrics> {
+    let segments = list(folder)?;
+    if segments.len() < at_least {
+        let reason = format!("it has {} of at least {at_least} segments", segments.len());
+        return Err(damaged(folder, &reason).into());
+    }
     let mut frame = table_of(&[])?.frame;
-    for (number, path) in list(folder)? {
+    for (number, path) in segments {
         let later = executions
             .iter()
             .skip(1)
@@ -268,7 +289,7 @@ pub(super) fn load(folder: &Path, executions: &[&Execution]) -> Result<Metrics> 
 }
 
 fn read(path: &Path) -> Result<Table> {
-    let bytes = fs::read(path).with_context(|| format!("failed to read '{}'", path.display()))?;
+    let bytes = read_file(path)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let checksum = stem
         .split_once('-')
@@ -281,7 +302,7 @@ fn read(path: &Path) -> Result<Table> {
 }
 
 fn damaged(path: &Path, reason: &str) -> RunError {
-    let advice = "put back a copy of it, or compute the run anew with `harness reproduce`; nothing else was touched";
+    let advice = "put back a copy of what it was, or start the experiment anew with `harness run`; nothing was touched";
     RunError::Corrupt {
         file: path.to_path_buf(),
         reason: format!("{reason}; {advice}"),

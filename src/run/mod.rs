@@ -41,7 +41,9 @@ pub use code::CodeVersion;
 pub use disk::write_atomically;
 pub use error::RunError;
 pub use metrics::{Metrics, Point, Row};
-pub use record::{CorpusIdentity, Environment, Event, Execution, FileChecksum, Record, Status};
+pub use record::{
+    CorpusIdentity, Environment, Event, Execution, FileChecksum, Record, SegmentCounts, Status,
+};
 pub use settings::{SettingChange, changed_settings, flat_settings};
 pub use store::{Listed, NewRun, Store};
 pub use stored::{State, StoredRun};

@@ -1,21 +1,25 @@
 //! `record.json`: what ran, on what, where, and how it ended.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::clock;
 use super::code::CodeVersion;
-use super::disk::write_atomically;
+use super::disk::{read_file, write_atomically};
 use super::error::RunError;
 use crate::checksum::sha256;
+use crate::device::Hardware;
 
 /// The version of this format; a record of a newer one is refused.
 pub const FORMAT: u32 = 1;
 
 /// The file's name in a run's folder.
 pub const RECORD: &str = "record.json";
+
+/// The resolved experiment's.
+pub const EXPERIMENT: &str = "experiment.yaml";
 
 /// A run's record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,12 @@ pub struct Record {
     /// What happened that a reader should know of, such as a damaged checkpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// SHA-256 of the resolved experiment, while the record has no checksum of every file: a run is not resumed as another experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment_sha256: Option<String>,
+    /// How many segments there are, while there are any: one that is lost is missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<SegmentCounts>,
     /// The checksum of every other file, once the run has finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileChecksum>,
@@ -106,10 +116,13 @@ pub struct Execution {
 /// Where a run is computed: what may move its bits, besides the code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Such as `cpu` or `cuda:0`, with the device's own name where it has one.
+    /// `cpu`, or such as `cuda:0`.
     pub device: String,
-    /// Whether the device is emulated in software.
+    /// Whether software stands in for the device.
     pub emulated: bool,
+    /// The device's make, where its driver tells it; absent for a CPU and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
     /// The kernels that were chosen, such as `avx512`.
     pub kernel_path: String,
     /// The number format of the model.
@@ -137,6 +150,15 @@ pub struct CorpusIdentity {
     pub details: serde_json::Value,
 }
 
+/// How many segments a run had when its record was written. There may be one more, of a process that died between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentCounts {
+    /// In `metrics/`.
+    pub metrics: usize,
+    /// In `timings/`.
+    pub timings: usize,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -157,18 +179,34 @@ pub struct FileChecksum {
     pub bytes: u64,
 }
 
+impl Environment {
+    /// The device, such as `cuda:0`, and whether it is only emulated.
+    pub fn device_marked(&self) -> String {
+        let emulated = if self.emulated { " (emulated)" } else { "" };
+        format!("{}{emulated}", self.device)
+    }
+
+    /// The same with the device's make, where that is known.
+    pub fn device_in_words(&self) -> String {
+        let device = self.device_marked();
+        match &self.hardware {
+            Some(hardware) => format!("{device}: {hardware}"),
+            None => device,
+        }
+    }
+}
+
 impl Record {
     /// Reads the record of the run in `folder`.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("failed to read '{}'", path.display()))?;
+        let text = read_file(&path)?;
         let corrupt = |reason: String| RunError::Corrupt {
             file: path.clone(),
             reason,
         };
         let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
+            serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
         let format = value.get("format").and_then(serde_json::Value::as_u64);
         if format.is_some_and(|format| format > u64::from(FORMAT)) {
             let format = format.unwrap_or_default();
@@ -197,6 +235,23 @@ impl Record {
         std::iter::once(&self.execution).chain(&self.resumed)
     }
 
+    /// The checksum that the file `path` of the run must have, where the record says it.
+    pub(super) fn checksum_of(&self, path: &str) -> Option<&str> {
+        let sealed = self.files.iter().find(|file| file.path == path);
+        let begun = self.experiment_sha256.as_deref();
+        sealed
+            .map(|file| file.sha256.as_str())
+            .or(begun.filter(|_| path == EXPERIMENT))
+    }
+
+    /// How many segments there must be at least in the folder `name`; 0 in a record that does not say.
+    pub(super) fn segments_in(&self, name: &str) -> usize {
+        self.segments.map_or(0, |counts| match name {
+            "metrics" => counts.metrics,
+            _ => counts.timings,
+        })
+    }
+
     /// The process that worked on the run last.
     pub fn last_execution(&self) -> &Execution {
         self.resumed.last().unwrap_or(&self.execution)
@@ -204,6 +259,14 @@ impl Record {
 
     pub(super) fn last_execution_mut(&mut self) -> &mut Execution {
         self.resumed.last_mut().unwrap_or(&mut self.execution)
+    }
+
+    /// Says that the run has ended, now.
+    pub(super) fn end(&mut self, status: Status, reason: Option<String>) {
+        self.status = status;
+        self.reason = reason;
+        self.ended = Some(clock::now());
+        self.heartbeat = clock::now();
     }
 
     /// How long the run was worked on, in seconds, over all executions.

@@ -12,7 +12,7 @@ use super::code::{CodeVersion, PATCH};
 use super::disk::{UNFINISHED, create_folder, sync_folder, write_atomically};
 use super::error::RunError;
 use super::lock::{LOCK, try_lock, wait_for_lock};
-use super::record::{Environment, Execution, FORMAT, RECORD, Record, Status};
+use super::record::{EXPERIMENT, Environment, Execution, FORMAT, RECORD, Record, Status};
 use super::stored::StoredRun;
 use super::writer::Run;
 use crate::checksum::sha256;
@@ -147,10 +147,12 @@ impl Store {
             },
             resumed: Vec::new(),
             events: Vec::new(),
+            experiment_sha256: Some(sha256(new.resolved.as_bytes())),
+            segments: None,
             files: Vec::new(),
             seal: String::new(),
         };
-        write_atomically(&unfinished.join("experiment.yaml"), new.resolved.as_bytes())?;
+        write_atomically(&unfinished.join(EXPERIMENT), new.resolved.as_bytes())?;
         if !PATCH.is_empty() {
             write_atomically(&unfinished.join("code.patch"), PATCH.as_bytes())?;
         }
@@ -173,6 +175,11 @@ impl Store {
                 .filter(|it| !known.contains(&it.full_name())),
         );
         Ok(listed)
+    }
+
+    /// Every published record, whether or not this machine has its run.
+    pub fn list_published(&self) -> Result<Vec<Listed>> {
+        list_folder(&self.records, true)
     }
 
     /// The run called `name`: an id, the beginning of one or of its hash, `experiment/id`, `latest`, `EXPERIMENT@N` (the
@@ -208,18 +215,31 @@ impl Store {
     }
 }
 
-/// The run that was started last, among those of this machine if it has any.
+/// The run that was started last, among those of this machine if it has any. A run that cannot be read may be it, unless a later one
+/// of its experiment can: then nobody knows, and it is chosen, so that its error is told.
 fn newest(listed: &[Listed]) -> Option<usize> {
+    let is_last = |at: usize| {
+        let later = listed.get(at + 1);
+        later.is_none_or(|it| it.experiment != listed[at].experiment || it.published)
+    };
     let key = |at: &usize| {
-        let record = listed[*at].run.as_ref().ok().map(|run| &run.record);
-        (
-            !listed[*at].published,
-            record.map(|it| (it.sequence, it.number)),
-        )
+        let run = &listed[*at];
+        let record = run.run.as_ref().ok().map(|run| &run.record);
+        let order = record.map(|it| (it.sequence, it.number));
+        (!run.published, record.is_none(), order)
     };
     (0..listed.len())
-        .filter(|at| listed[*at].run.is_ok())
+        .filter(|at| listed[*at].run.is_ok() || is_last(*at) && looks_like_a_run(&listed[*at].id))
         .max_by_key(key)
+}
+
+/// Whether a folder's name is one that harness gives to runs.
+fn looks_like_a_run(id: &str) -> bool {
+    id.split_once('-').is_some_and(|(number, hash)| {
+        number.parse::<u64>().is_ok()
+            && hash.len() == 6
+            && hash.bytes().all(|it| it.is_ascii_hexdigit())
+    })
 }
 
 fn choose_by_prefix(listed: &[Listed], name: &str) -> Result<Option<usize>> {

@@ -4,16 +4,16 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
 use super::code::CodeVersion;
-use super::disk::{files_below, remove_unfinished};
+use super::disk::{files_below, read_file, remove_unfinished};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
-use super::record::{Environment, Event, Execution, RECORD, Record, Status};
+use super::record::{EXPERIMENT, Environment, Event, Execution, RECORD, Record, Status};
 use super::table::Table;
 use super::writer::{Run, WEIGHTS};
 use crate::checksum::sha256;
@@ -87,9 +87,8 @@ impl StoredRun {
 
     /// The resolved experiment, as YAML.
     pub fn experiment_yaml(&self) -> Result<String> {
-        let bytes = self.read_bytes("experiment.yaml")?;
-        String::from_utf8(bytes)
-            .map_err(|error| self.damaged("experiment.yaml", &error.to_string()))
+        let bytes = self.read_bytes(EXPERIMENT)?;
+        String::from_utf8(bytes).map_err(|error| self.damaged(EXPERIMENT, &error.to_string()))
     }
 
     /// The metrics so far.
@@ -108,10 +107,13 @@ impl StoredRun {
             return Metrics::from_table(self.table(&file)?)
                 .map_err(|error| self.damaged(&file, &format!("{error:#}")));
         }
-        load(
-            &self.path.join(name),
-            &self.record.executions().collect::<Vec<&Execution>>(),
-        )
+        // A running process may have merged some since the record was read.
+        let at_least = match self.state() {
+            State::Running => 0,
+            _ => self.record.segments_in(name),
+        };
+        let executions: Vec<&Execution> = self.record.executions().collect();
+        load(&self.path.join(name), &executions, at_least)
     }
 
     /// Whether the run has the file `file`.
@@ -149,15 +151,16 @@ impl StoredRun {
     /// The bytes of one of the run's files; where the record holds its checksum, they are what was written.
     pub fn read_bytes(&self, file: &str) -> Result<Vec<u8>> {
         let path = self.path.join(file);
-        let bytes =
-            fs::read(&path).with_context(|| format!("failed to read '{}'", path.display()))?;
-        match self.record.files.iter().find(|known| known.path == file) {
-            Some(known) if known.sha256 != sha256(&bytes) => Err(self.damaged(
-                file,
-                "its bytes do not have the checksum in the record; put back a copy of it",
-            )),
-            _ => Ok(bytes),
+        let known = self.record.checksum_of(file);
+        if known.is_some() && !path.exists() {
+            return Err(self.damaged(file, "it is gone; put back a copy of it"));
         }
+        let bytes = read_file(&path)?;
+        if known.is_some_and(|known| known != sha256(&bytes)) {
+            let reason = "its bytes do not have the checksum in the record; put back a copy of it";
+            return Err(self.damaged(file, reason));
+        }
+        Ok(bytes)
     }
 
     fn damaged(&self, file: &str, reason: &str) -> anyhow::Error {
@@ -170,19 +173,27 @@ impl StoredRun {
 
     /// The trained weights, of `final.safetensors`.
     pub fn final_weights(&self) -> Result<Vec<NamedArray>> {
-        let path = self.path.join(WEIGHTS);
-        if !path.is_file() {
-            let why = if self.published {
-                "a published record has none"
-            } else {
-                "the run has not finished"
-            };
-            return Err(anyhow!(
-                "run {} has no final weights: {why}; `harness resume` or `harness reproduce` makes them",
-                self.id
-            ));
+        let (id, experiment) = (&self.id, &self.record.experiment);
+        if self.has(WEIGHTS) {
+            return read_arrays(&self.read_bytes(WEIGHTS)?)
+                .map_err(|error| self.damaged(WEIGHTS, &format!("{error:#}")));
         }
-        read_arrays(&path)
+        Err(match self.state() {
+            State::Finished if self.published => anyhow!(
+                "run {id} is a published record, which leaves {WEIGHTS} out: `harness reproduce {id}` trains it again, and \
+                 `harness generate {experiment}@1` then draws from that run"
+            ),
+            State::Finished => anyhow!(
+                "run {id} is finished but its {WEIGHTS} is gone: put back a copy of it (`harness verify {id}` tells whether it is \
+                 the same), or train it again with `harness reproduce {id}`"
+            ),
+            State::Running => {
+                anyhow!("run {id} is running and has no {WEIGHTS} yet: wait for it to end")
+            }
+            state => anyhow!(
+                "run {id} is not finished ({state}) and has no {WEIGHTS} yet: `harness resume {id}` goes on with it"
+            ),
+        })
     }
 
     /// The checkpoint of exactly this step.
@@ -199,24 +210,22 @@ impl StoredRun {
         environment: Environment,
         command: Vec<String>,
     ) -> Result<(Run, Option<Checkpoint>)> {
+        let finished = || RunError::Finished {
+            id: self.id.clone(),
+        };
+        // Known without the lock, which a folder that cannot be written does not have.
+        ensure!(self.record.status != Status::Finished, finished());
         let lock = try_lock(&self.path.join(LOCK))?.ok_or_else(|| RunError::Locked {
             id: self.id.clone(),
         })?;
         // The record may have changed since it was read: from here on nobody else writes it.
         let mut record = Record::read(&self.path)?;
-        if record.status == Status::Finished {
-            return Err(RunError::Finished {
-                id: self.id.clone(),
-            }
-            .into());
-        }
+        ensure!(record.status != Status::Finished, finished());
         remove_unfinished(&self.path)?;
         // Segments that cannot be read are told of now, before anything is computed on top of them.
         for name in ["metrics", "timings"] {
-            load(
-                &self.path.join(name),
-                &record.executions().collect::<Vec<&Execution>>(),
-            )?;
+            let executions: Vec<&Execution> = record.executions().collect();
+            load(&self.path.join(name), &executions, record.segments_in(name))?;
         }
         let (checkpoint, damaged) = self.newest_whole_checkpoint()?;
         let from = match &checkpoint {

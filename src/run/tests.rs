@@ -13,6 +13,7 @@ fn environment() -> Environment {
     Environment {
         device: "cpu".into(),
         emulated: false,
+        hardware: None,
         kernel_path: "portable".into(),
         precision: "f32".into(),
         threads: 1,
@@ -75,13 +76,18 @@ fn train(run: &mut Run, from: Option<Checkpoint>, stop: u64, flush: impl Fn(u64)
         run.log(step, 5, "test", "loss", f64::from(weight) * 3.0);
         run.save_final(&[NamedArray::f32("weight", [1], vec![weight])])
             .unwrap();
-        run.finish().unwrap();
     }
+}
+
+/// Trains to the end as [`train`] does, and finishes.
+fn train_and_finish(run: &mut Run, from: Option<Checkpoint>, flush: impl Fn(u64) -> bool) {
+    train(run, from, LAST_STEP, flush);
+    run.finish().unwrap();
 }
 
 fn undisturbed(folder: &Path) -> StoredRun {
     let mut run = store(folder).create(new_run("toy")).unwrap();
-    train(&mut run, None, LAST_STEP, |_| false);
+    train_and_finish(&mut run, None, |_| false);
     store(folder).find(run.id()).unwrap()
 }
 
@@ -115,7 +121,7 @@ proptest! {
             }
             (run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
         }
-        train(&mut run, checkpoint, LAST_STEP, |step| step % every == 0);
+        train_and_finish(&mut run, checkpoint, |step| step % every == 0);
         drop(run);
         let stored = store.find(&id).unwrap();
         prop_assert_eq!(stored.state(), State::Finished);
@@ -175,7 +181,7 @@ fn a_second_process_is_refused_and_a_finished_run_is_left_alone() {
             id: stored.id.clone()
         })
     );
-    train(&mut run, None, LAST_STEP, |_| false);
+    train_and_finish(&mut run, None, |_| false);
     drop(run);
     let before = fs::read(stored.path.join("record.json")).unwrap();
     let refusal = stored.resume(environment(), vec![]).unwrap_err();
@@ -214,6 +220,146 @@ fn a_damaged_segment_is_named_and_nothing_is_touched() {
     }
     assert_eq!(store.find("latest").unwrap().record, stored.record);
     assert_eq!(stored.verify().unwrap().problems.len(), 1);
+}
+
+#[test]
+fn a_run_whose_last_file_cannot_be_written_keeps_its_metrics_and_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = bytes_that_must_match(&undisturbed(folder.path()));
+    let store = store(folder.path());
+    let mut run = store.create(new_run("toy")).unwrap();
+    train(&mut run, None, LAST_STEP, |_| false);
+    let full = run.finish_with(|stored| {
+        assert_eq!(stored.state(), State::Finished);
+        assert_eq!(stored.metrics().unwrap().rows().unwrap().len(), 45);
+        Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+    });
+    run.fail(&full.unwrap_err().to_string()).unwrap();
+    drop(run);
+    let stored = store.find("latest").unwrap();
+    assert_eq!(stored.state(), State::Failed);
+    assert_eq!(stored.metrics().unwrap().rows().unwrap().len(), 45);
+    let (mut run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+    train_and_finish(&mut run, checkpoint, |_| false);
+    let stored = store.find("latest").unwrap();
+    assert!(expected == bytes_that_must_match(&stored), "bytes differ");
+    assert_eq!(stored.verify().unwrap().problems, vec![]);
+}
+
+#[test]
+fn a_lost_segment_is_missed_and_nothing_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let mut run = store.create(new_run("toy")).unwrap();
+    train(&mut run, None, 15, |step| step == 5);
+    drop(run);
+    let stored = store.find("latest").unwrap();
+    let segments: Vec<_> = fs::read_dir(stored.path.join("metrics"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    assert!(segments.len() > 1);
+    for segment in segments {
+        let bytes = fs::read(&segment).unwrap();
+        fs::remove_file(&segment).unwrap();
+        for error in [
+            stored.metrics().unwrap_err(),
+            stored.resume(environment(), vec![]).unwrap_err(),
+        ] {
+            let message = format!("{error:#}");
+            assert!(message.contains("of at least"), "{message}");
+        }
+        assert_eq!(stored.verify().unwrap().problems[0].file, "metrics");
+        fs::write(&segment, bytes).unwrap();
+    }
+    assert_eq!(stored.verify().unwrap().problems, vec![]);
+    stored.resume(environment(), vec![]).unwrap();
+}
+
+#[test]
+fn an_unfinished_runs_experiment_cannot_be_changed_behind_its_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let run = store.create(new_run("toy")).unwrap();
+    let path = run.path().join("experiment.yaml");
+    drop(run);
+    let changed = fs::read_to_string(&path).unwrap() + "\n# and more\n";
+    fs::write(path, changed).unwrap();
+    let stored = store.find("latest").unwrap();
+    let error = stored.experiment_yaml().unwrap_err();
+    assert_eq!(RunError::exit_code_of(&error), Some(4));
+    assert_eq!(stored.verify().unwrap().problems[0].file, "experiment.yaml");
+}
+
+#[test]
+fn what_stands_in_a_checkpoints_place_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let mut run = store.create(new_run("toy")).unwrap();
+    train(&mut run, None, 25, |_| false);
+    let path = run.path().join("checkpoints/step-00000020.safetensors");
+    drop(run);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let stored = store.find("latest").unwrap();
+    let (_run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+    assert_eq!(checkpoint.unwrap().step, 10);
+    assert!(path.with_extension("damaged").is_dir());
+}
+
+#[test]
+fn the_latest_run_is_not_passed_over_because_it_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let paths = ["toy", "other", "toy"].map(|experiment| {
+        store
+            .create(new_run(experiment))
+            .unwrap()
+            .path()
+            .to_path_buf()
+    });
+    fs::write(paths[2].join("record.json"), "{").unwrap();
+    let error = store.find("latest").unwrap_err();
+    assert_eq!(RunError::exit_code_of(&error), Some(4));
+    // One that is known not to be the latest is in nobody's way, and neither is a folder that is no run's.
+    fs::write(paths[0].join("record.json"), "{").unwrap();
+    fs::create_dir(paths[1].with_file_name("notes")).unwrap();
+    let last = store.create(new_run("toy")).unwrap();
+    assert_eq!(store.find("latest").unwrap().id, last.id());
+}
+
+#[test]
+fn weights_that_are_not_there_are_answered_with_what_would_make_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let stored = undisturbed(folder.path());
+    let refusal = || {
+        format!(
+            "{:#}",
+            store.find("toy@1").unwrap().final_weights().unwrap_err()
+        )
+    };
+    stored.publish(&folder.path().join("records")).unwrap();
+    fs::remove_file(stored.path.join(WEIGHTS)).unwrap();
+    assert!(
+        refusal().contains("is gone: put back a copy of it"),
+        "{}",
+        refusal()
+    );
+    let run = store.create(new_run("toy")).unwrap();
+    assert!(refusal().contains("is running and has no"), "{}", refusal());
+    drop(run);
+    assert!(
+        refusal().contains("has no final.safetensors yet: `harness resume"),
+        "{}",
+        refusal()
+    );
+    fs::remove_dir_all(folder.path().join("runs")).unwrap();
+    assert!(
+        refusal().contains("is a published record") && refusal().contains("harness reproduce"),
+        "{}",
+        refusal()
+    );
 }
 
 #[test]
@@ -369,7 +515,7 @@ fn broken_folders_are_listed_as_such() {
             .collect::<Vec<bool>>(),
         [true, false, false]
     );
-    assert_eq!(store.find("latest").unwrap().id, run.id());
+    assert_eq!(store.find("toy@3").unwrap().id, run.id());
     assert!(format!("{:#}", store.find("0008").unwrap_err()).contains("record.json"));
     assert_eq!(store.create(new_run("toy")).unwrap().record().number, 9);
 }
@@ -405,6 +551,29 @@ fn another_corpus_is_refused_on_resume() {
     assert_eq!(
         (stored.state(), stored.record.reason.as_deref()),
         (State::Failed, Some("another corpus"))
+    );
+}
+
+#[test]
+fn a_record_tells_an_emulated_device_from_one_that_is_there_and_one_without_hardware_is_read() {
+    let old = serde_json::to_string(&environment()).unwrap();
+    assert!(!old.contains("hardware"), "{old}");
+    let mut environment: Environment = serde_json::from_str(&old).unwrap();
+    assert_eq!(environment.device_in_words(), "cpu");
+    environment.device = "cuda:1".into();
+    environment.hardware = Some(crate::device::Hardware {
+        name: "Card".into(),
+        driver: "580.65, CUDA 13.0".into(),
+        memory: 4 << 30,
+    });
+    let words = environment.device_in_words();
+    assert_eq!(words, "cuda:1: Card, 4096 MiB, driver 580.65, CUDA 13.0");
+    environment.emulated = true;
+    assert_eq!(environment.device_marked(), "cuda:1 (emulated)");
+    let text = serde_json::to_string(&environment).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Environment>(&text).unwrap(),
+        environment
     );
 }
 

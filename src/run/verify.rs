@@ -10,7 +10,7 @@ use super::checkpoint::{Checkpoints, read_checkpoint};
 use super::disk::{UNFINISHED, create_folder, files_below, sync_folder, write_atomically};
 use super::error::RunError;
 use super::metrics::load;
-use super::record::{Execution, RECORD, Status, seal_holds};
+use super::record::{EXPERIMENT, Execution, RECORD, Status, seal_holds};
 use super::stored::StoredRun;
 use super::writer::is_sealed;
 use crate::checksum::sha256_of_file;
@@ -50,13 +50,24 @@ impl StoredRun {
     /// whose record holds no checksums yet, the checkpoints and segments are checked against their own.
     pub fn verify(&self) -> Result<Verification> {
         if self.record.status == Status::Finished {
-            self.verify_sealed()
+            self.verify_sealed(false)
         } else {
             self.verify_parts()
         }
     }
 
-    fn verify_sealed(&self) -> Result<Verification> {
+    /// Checks the files that reports are drawn from: those of the compact record. An unfinished run's carry their own checksums,
+    /// and whoever reads them is told.
+    pub fn verify_compact(&self) -> Result<Verification> {
+        if self.record.status == Status::Finished {
+            self.verify_sealed(true)
+        } else {
+            Ok(Verification::default())
+        }
+    }
+
+    /// Checks a sealed run, or of it only the compact record.
+    fn verify_sealed(&self, compact: bool) -> Result<Verification> {
         let mut found = Verification {
             complete: true,
             ..Verification::default()
@@ -71,12 +82,13 @@ impl StoredRun {
         );
         let present = files_below(&self.path)?;
         for known in &self.record.files {
-            if !present.contains(&known.path) {
-                if self.published && !is_published(&known.path) {
-                    found.left_out += 1;
-                } else {
-                    found.count(&known.path, Err("it is missing".into()));
-                }
+            let is_present = present.contains(&known.path);
+            if !is_published(&known.path) && (compact || self.published && !is_present) {
+                found.left_out += 1;
+                continue;
+            }
+            if !is_present {
+                found.count(&known.path, Err("it is missing".into()));
                 continue;
             }
             let outcome = match sha256_of_file(&self.path.join(&known.path)) {
@@ -103,9 +115,12 @@ impl StoredRun {
         let mut found = Verification::default();
         let executions: Vec<&Execution> = self.record.executions().collect();
         for name in ["metrics", "timings"] {
-            let outcome = load(&self.path.join(name), &executions).map(|_| ());
+            let at_least = self.record.segments_in(name);
+            let outcome = load(&self.path.join(name), &executions, at_least).map(|_| ());
             found.count(name, outcome.map_err(|error| format!("{error:#}")));
         }
+        let experiment = self.experiment_yaml().map(|_| ());
+        found.count(EXPERIMENT, experiment.map_err(|error| format!("{error:#}")));
         let checkpoints = Checkpoints::of_run(&self.path);
         for step in checkpoints.steps()? {
             let path = checkpoints.path(step);
@@ -127,7 +142,7 @@ impl StoredRun {
     }
 
     /// Copies the run's compact record to `records/<experiment>/<id>/` and returns that folder: everything but
-    /// checkpoints, weights and the vocabulary. Only a finished, intact run is published.
+    /// checkpoints, weights, the vocabulary and the run's own page, whose content the report's has. Only a finished, intact run is published.
     pub fn publish(&self, records: &Path) -> Result<PathBuf> {
         ensure!(
             self.record.status == Status::Finished,
@@ -183,7 +198,8 @@ impl Verification {
 fn is_published(path: &str) -> bool {
     !(path.starts_with("checkpoints/")
         || path.ends_with(".safetensors")
-        || path.starts_with("vocabulary"))
+        || path.starts_with("vocabulary")
+        || path == "report.html")
 }
 
 fn remove_if_present(folder: &Path) -> Result<()> {

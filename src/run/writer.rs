@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_checkpoint, write_arrays};
@@ -13,7 +13,10 @@ use super::clock;
 use super::disk::{create_folder, files_below, write_atomically};
 use super::lock::{LOCK, Lock};
 use super::metrics::{Row, Segments, load};
-use super::record::{CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, Status};
+use super::record::{
+    CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts, Status,
+};
+use super::stored::StoredRun;
 use super::table::Table;
 use crate::checksum::sha256_of_file;
 
@@ -150,10 +153,18 @@ impl Run {
 
     /// Writes every value logged so far as a segment, and a sign of life.
     pub fn flush(&mut self) -> Result<()> {
+        self.metrics.flush()?;
+        self.timings.flush()?;
+        self.write_record()?;
         let executions: Vec<&Execution> = self.record.executions().collect();
-        self.metrics.flush(&executions)?;
-        self.timings.flush(&executions)?;
-        self.write_record()
+        let metrics = self.metrics.merge(&executions)?;
+        let timings = self.timings.merge(&executions)?;
+        if metrics.is_empty() && timings.is_empty() {
+            return Ok(());
+        }
+        self.write_record()?;
+        self.metrics.remove(&metrics)?;
+        self.timings.remove(&timings)
     }
 
     /// Flushes if the last time is some seconds ago; cheap enough for every step.
@@ -216,55 +227,47 @@ impl Run {
     }
 
     /// Ends the run as complete: the metrics become one table, and the record takes every file's checksum.
-    ///
-    /// A file written afterwards, such as the run's own page, is taken in by [`Run::seal`].
     pub fn finish(&mut self) -> Result<()> {
+        self.finish_with(|_| Ok(()))
+    }
+
+    /// As [`Run::finish`]; before the record says so, `write_last` writes what is made of the run as it then reads, such as its page.
+    ///
+    /// Until the record is written the run can be resumed, and nothing that this needs is removed.
+    pub fn finish_with(&mut self, write_last: impl FnOnce(&StoredRun) -> Result<()>) -> Result<()> {
         self.flush()?;
         let executions: Vec<&Execution> = self.record.executions().collect();
         for name in ["metrics", "timings"] {
-            let all = load(&self.folder.join(name), &executions)?;
+            let at_least = self.record.segments_in(name);
+            let all = load(&self.folder.join(name), &executions, at_least)?;
             write_atomically(
                 &self.folder.join(format!("{name}.parquet")),
                 &all.to_parquet()?,
             )?;
         }
         self.note("finished")?;
-        self.stamp(Status::Finished, None);
-        self.record.files.clear();
-        self.seal()?;
-        // The segments go last: until here the run can be resumed from them, and from here nobody reads them.
+        self.touch();
+        let mut finished = StoredRun {
+            path: self.folder.clone(),
+            id: self.record.id.clone(),
+            published: false,
+            record: Record {
+                experiment_sha256: None,
+                segments: None,
+                ..self.record.clone()
+            },
+        };
+        finished.record.end(Status::Finished, None);
+        write_last(&finished)?;
+        finished.record.files = checksums(&self.folder)?;
+        finished.record.write_sealed(&self.folder)?;
+        self.record = finished.record;
         for name in ["metrics", "timings"] {
             let folder = self.folder.join(name);
             fs::remove_dir_all(&folder)
                 .with_context(|| format!("failed to remove '{}'", folder.display()))?;
         }
         Ok(())
-    }
-
-    /// Takes the checksums of files that were written after [`Run::finish`].
-    pub fn seal(&mut self) -> Result<()> {
-        ensure!(
-            self.record.status == Status::Finished,
-            "only a finished run is sealed"
-        );
-        for path in files_below(&self.folder)?
-            .into_iter()
-            .filter(|path| is_sealed(path))
-        {
-            if self.record.files.iter().all(|known| known.path != path) {
-                let (sha256, bytes) =
-                    sha256_of_file(&self.folder.join(&path)).with_context(|| {
-                        format!("failed to read '{path}' of run {}", self.record.id)
-                    })?;
-                self.record.files.push(FileChecksum {
-                    path,
-                    sha256,
-                    bytes,
-                });
-            }
-        }
-        self.record.files.sort_by(|a, b| a.path.cmp(&b.path));
-        self.record.write_sealed(&self.folder)
     }
 
     /// Ends the run as interrupted; what was logged is kept, and the run can be resumed.
@@ -284,9 +287,7 @@ impl Run {
     }
 
     fn stamp(&mut self, status: Status, reason: Option<String>) {
-        self.record.status = status;
-        self.record.reason = reason;
-        self.record.ended = Some(clock::now());
+        self.record.end(status, reason);
         self.touch();
     }
 
@@ -297,9 +298,32 @@ impl Run {
 
     fn write_record(&mut self) -> Result<()> {
         self.touch();
+        self.record.segments = Some(SegmentCounts {
+            metrics: self.metrics.count(),
+            timings: self.timings.count(),
+        });
         self.wrote = Instant::now();
         self.record.write(&self.folder)
     }
+}
+
+/// The checksum of every file of the run in `folder` that belongs under its seal.
+fn checksums(folder: &Path) -> Result<Vec<FileChecksum>> {
+    let sealed = files_below(folder)?
+        .into_iter()
+        .filter(|path| is_sealed(path));
+    sealed
+        .map(|path| {
+            let file = folder.join(&path);
+            let (sha256, bytes) = sha256_of_file(&file)
+                .with_context(|| format!("failed to read '{}'", file.display()))?;
+            Ok(FileChecksum {
+                path,
+                sha256,
+                bytes,
+            })
+        })
+        .collect()
 }
 
 /// Whether a file of a run's folder belongs under its seal: not the record itself, the lock, or segments on their way out.

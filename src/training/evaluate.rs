@@ -1,6 +1,8 @@
 //! Held-out pieces → likelihoods: each piece from a zero state, its first step predicted from silence.
 
-use anyhow::Result;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
 
 use super::data::{Data, Piece};
 use crate::batch::{Batch, NO_TOKEN, Symbols};
@@ -26,15 +28,31 @@ pub struct PieceScore {
     pub misses: usize,
 }
 
+/// What ends an evaluation that is asked to stop; nothing of it is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 /// Time steps read at a time; has no effect on the scores.
-const WINDOW: usize = 50;
+pub const WINDOW: usize = 50;
 
 /// Scores each of `pieces`, in their order, `lanes` of them side by side.
+///
+/// # Errors
+/// [`Interrupted`] soon after `interrupted` is set.
 pub fn evaluate<D: Backend>(
     network: &Network<D>,
     data: &Data,
     pieces: &[Piece],
     lanes: usize,
+    interrupted: &AtomicBool,
 ) -> Result<Vec<PieceScore>> {
     // Pieces of like length share a batch, so that little of it is padding.
     let mut by_length: Vec<usize> = (0..pieces.len()).collect();
@@ -44,6 +62,9 @@ pub fn evaluate<D: Backend>(
         let mut state = network.zero_state(group.len());
         let longest = pieces[group[0]].symbols.len();
         for start in (0..longest).step_by(WINDOW) {
+            if interrupted.load(Ordering::Relaxed) {
+                bail!(Interrupted);
+            }
             let length = WINDOW.min(longest - start);
             let batch = window(data, pieces, group, start, length);
             let evaluation = network.evaluate(&batch, &mut state)?;

@@ -27,6 +27,7 @@ use crate::random;
 use crate::run::{Checkpoint, NamedArray, Run};
 pub use config::{EvaluationConfig, TrainingConfig};
 use data::Data;
+pub use evaluate::Interrupted;
 use evaluate::{SplitScore, evaluate};
 use optimizer::Optimizer;
 
@@ -78,6 +79,9 @@ struct Position {
     dropout_words: u64,
     /// Whether early stopping has ended the training.
     stopped_early: bool,
+    /// Whether the score of this step is still to be measured: its evaluation was interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    evaluation_due: bool,
 }
 
 /// A network in training.
@@ -184,7 +188,8 @@ impl<'a, D: Backend> Trainer<'a, D> {
     /// Trains to the end, or until `interrupted` is set. `watch` hears of every step.
     ///
     /// # Errors
-    /// When a loss or gradient is not a number any more, and when the record cannot be written.
+    /// When a loss or gradient is not a number any more, and when the record cannot be written; [`Interrupted`] where that
+    /// happens in an evaluation, which is done again by whoever goes on.
     pub fn train(
         &mut self,
         run: &mut Run,
@@ -203,6 +208,10 @@ impl<'a, D: Backend> Trainer<'a, D> {
                     }
                 }
             });
+            if self.position.evaluation_due {
+                self.score_valid(run, interrupted)?;
+                run.save_checkpoint(&self.checkpoint()?)?;
+            }
             let mut seconds = 0.0;
             while !self.is_complete() {
                 let batch = batches
@@ -214,7 +223,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
                 let tokens_per_second = tokens as f64 / seconds;
                 let valid = match self.step.is_multiple_of(windows) || self.step == steps {
-                    true => self.end_epoch(run, tokens_per_second)?,
+                    true => self.end_epoch(run, tokens_per_second, interrupted)?,
                     false => None,
                 };
                 watch(Progress {
@@ -280,7 +289,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
     }
 
     /// Logs the epoch's mean loss and, where it is due, the score on the valid split, which is returned.
-    fn end_epoch(&mut self, run: &mut Run, tokens_per_second: f64) -> Result<Option<f64>> {
+    fn end_epoch(
+        &mut self,
+        run: &mut Run,
+        tokens_per_second: f64,
+        interrupted: &AtomicBool,
+    ) -> Result<Option<f64>> {
         let (step, epoch) = (self.step, self.epoch());
         let windows_done = (step - 1) % self.windows() + 1;
         log_loss(
@@ -299,13 +313,27 @@ impl<'a, D: Backend> Trainer<'a, D> {
         if !due || self.data.valid.is_empty() {
             return Ok(None);
         }
+        self.score_valid(run, interrupted).map(Some)
+    }
+
+    /// Logs the score on the valid split, and returns it. An interruption leaves a checkpoint which says that it is still due.
+    fn score_valid(&mut self, run: &mut Run, interrupted: &AtomicBool) -> Result<f64> {
+        let (step, epoch) = (self.step, self.epoch());
         let started = Instant::now();
         let scores = evaluate(
             &self.network,
             self.data,
             &self.data.valid,
             self.evaluation.batch_size,
-        )?;
+            interrupted,
+        );
+        self.position.evaluation_due = scores
+            .as_ref()
+            .is_err_and(|error| error.is::<Interrupted>());
+        if self.position.evaluation_due {
+            run.save_checkpoint(&self.checkpoint()?)?;
+        }
+        let scores = scores?;
         let score = log_score(run, step, epoch, Split::Valid, &scores, self.data);
         let seconds = started.elapsed().as_secs_f64();
         run.log_timing(step, epoch, "evaluation_seconds", seconds);
@@ -321,7 +349,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
             }
             _ => self.position.best = Some(Best { step, epoch, score }),
         }
-        Ok(Some(score))
+        Ok(score)
     }
 
     /// All that moves between steps.

@@ -78,6 +78,11 @@ impl OptimizerConfig {
         Ok(())
     }
 
+    /// How many numbers are kept for each parameter.
+    pub fn slots(&self) -> usize {
+        self.rule(0.0, 1).slots().len()
+    }
+
     /// The rule of step `step`, counted from 1.
     fn rule(&self, rate: f64, step: u64) -> Rule {
         match self.kind {

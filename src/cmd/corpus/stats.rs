@@ -98,7 +98,10 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
                 writeln!(
                     out,
                     "{:<9} {:>7}  {}  {}",
-                    file.outcome, file.notes, file.name, file.detail
+                    file.outcome,
+                    file.notes,
+                    printable(file.name),
+                    printable(&file.detail)
                 )?;
             }
         }
@@ -206,6 +209,15 @@ struct FileLine<'a> {
     outcome: &'static str,
     detail: String,
     notes: usize,
+}
+
+/// `text` in one line and without what would move a terminal: control characters are written as escapes.
+fn printable(text: &str) -> String {
+    let escape = |letter: char| match letter.is_control() {
+        true => letter.escape_default().collect(),
+        false => String::from(letter),
+    };
+    text.chars().map(escape).collect()
 }
 
 impl FileLine<'_> {
@@ -349,6 +361,11 @@ mod tests {
             summary["fingerprint"].as_str(),
             Some(corpus.fingerprint.as_str())
         );
+    }
+
+    #[test]
+    fn a_file_name_stays_in_its_line() {
+        assert_eq!(printable("a\n\u{1b}[2Jé.mid"), "a\\n\\u{1b}[2Jé.mid");
     }
 
     /// The known counts, through the whole path from archive to tokens.

@@ -68,7 +68,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Roll>> {
 }
 
 /// Most bytes that the variables of one file may take once inflated; the largest known file takes 35 million.
-const MOST_INFLATED: usize = 256 << 20;
+pub const MOST_INFLATED: usize = 256 << 20;
 
 // Classes of arrays: cells hold arrays of their own; 6 to 15 are numbers, from double to uint64.
 const CELL_CLASS: u32 = 1;

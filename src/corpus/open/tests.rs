@@ -45,6 +45,7 @@ fn entry(sources: Vec<Address>) -> Entry {
         licence: String::new(),
         stand_in_for: None,
         synthetic: false,
+        excerpts: false,
         format: Format::Midi,
         sources,
         parts: Vec::new(),

@@ -157,14 +157,16 @@ impl Backend for Cpu {
 
     fn softmax_nll(
         runtime: &Runtime<Self>,
-        h: &Matrix<Self>,
+        h: Matrix<Self>,
+        rows: &[u32],
         weight: &Matrix<Self>,
         bias: &Matrix<Self>,
         targets: &[u32],
     ) -> Vec<f32> {
+        let h = Self::gather(runtime, h, rows);
         match runtime.kernels.get() {
-            Some(mut fused) => softmax::fused_nll(&mut fused, h, weight, bias, targets),
-            None => softmax::nll(h, weight, bias, targets),
+            Some(mut fused) => softmax::fused_nll(&mut fused, &h, weight, bias, targets),
+            None => softmax::nll(&h, weight, bias, targets),
         }
     }
 
@@ -264,14 +266,19 @@ impl Backend for Cpu {
         }
     }
 
-    fn squared_norm(
+    fn gradient_norm(
         runtime: &Runtime<Self>,
-        parameter: &Parameter<Self>,
+        parameters: &[Parameter<Self>],
         gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
         match runtime.kernels.get() {
-            Some(mut fused) => update::fused_squared_norm(&mut fused, parameter, gradients),
-            None => update::squared_norm(&parameter.tensor, gradients),
+            Some(mut fused) => {
+                let squares = parameters
+                    .iter()
+                    .map(|parameter| update::fused_squared_norm(&mut fused, parameter, gradients));
+                squares.sum::<f64>().sqrt()
+            }
+            None => update::gradient_norm(parameters, gradients),
         }
     }
 

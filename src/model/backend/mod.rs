@@ -13,6 +13,7 @@ use super::op::update::{self, Rule};
 use super::op::{self, Buffer, Matrix, Scalar, dropout, embedding, lstm, sigmoid, softmax};
 use super::parameters::Parameter;
 use super::sampling;
+use anyhow::{Result, ensure};
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,18 @@ impl Precision {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
         }
+    }
+
+    /// Checks that a CUDA device has kernels for it.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn ensure_on_cuda(self) -> Result<()> {
+        ensure!(
+            self == Self::F32,
+            "precision bf16 has kernels on the CPU only: use f32 with --device cuda"
+        );
+        Ok(())
     }
 }
 
@@ -106,15 +119,17 @@ pub trait Backend: Device<f32> {
         softmax::loss(h, weight, bias, targets, gradients)
     }
 
-    /// See [`softmax::nll`].
+    /// See [`softmax::nll`]; `targets` are those of the positions `rows` of `h`.
     fn softmax_nll(
-        _: &Runtime<Self>,
-        h: &Matrix<Self>,
+        runtime: &Runtime<Self>,
+        h: Matrix<Self>,
+        rows: &[u32],
         weight: &Matrix<Self>,
         bias: &Matrix<Self>,
         targets: &[u32],
     ) -> Vec<f32> {
-        softmax::nll(h, weight, bias, targets)
+        let h = Self::gather(runtime, h, rows);
+        softmax::nll(&h, weight, bias, targets)
     }
 
     /// See [`sigmoid::loss`].
@@ -174,13 +189,13 @@ pub trait Backend: Device<f32> {
         gradients.get(&parameter.tensor).as_vec()
     }
 
-    /// The sum of the squares of a gradient.
-    fn squared_norm(
+    /// See [`update::gradient_norm`].
+    fn gradient_norm(
         _: &Runtime<Self>,
-        parameter: &Parameter<Self>,
+        parameters: &[Parameter<Self>],
         gradients: &mut Gradients<f32, Self>,
     ) -> f64 {
-        update::squared_norm(&parameter.tensor, gradients)
+        update::gradient_norm(parameters, gradients)
     }
 
     /// Moves one parameter along its gradient, which is first multiplied by `scale`. `slots` are what the rule keeps for the parameter

@@ -142,9 +142,20 @@ fn multiply<D: Device<f32>>(
 }
 
 /// The sum of the squares of a gradient.
-pub fn squared_norm<D: Device<f32>>(parameter: &Matrix<D>, gradients: &Gradients<f32, D>) -> f64 {
+fn squared_norm<D: Device<f32>>(parameter: &Matrix<D>, gradients: &Gradients<f32, D>) -> f64 {
     let sum: Scalar<D> = gradients.get(parameter).square().sum();
     f64::from(sum.as_vec()[0])
+}
+
+/// The norm of the gradients of all `parameters` together.
+pub fn gradient_norm<D: Device<f32>>(
+    parameters: &[Parameter<D>],
+    gradients: &Gradients<f32, D>,
+) -> f64 {
+    let squares = parameters
+        .iter()
+        .map(|parameter| squared_norm(&parameter.tensor, gradients));
+    squares.sum::<f64>().sqrt()
 }
 
 /// [`squared_norm`] without a copy.

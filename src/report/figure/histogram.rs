@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use super::super::record::{CorpusPoint, RunRecord};
 use super::super::text::{axis_number, note_name, number};
-use super::style::{self, Axis, Mark, Panel, WIDTH, series_colour, series_mark};
+use super::axis::{Axis, Panel};
+use super::canvas::{self, Mark};
+use super::style::{WIDTH, series_colour, series_mark};
 use super::{Drawing, Spot, csv_text};
 use crate::number::grouped;
 
@@ -140,7 +142,7 @@ fn draw_histogram(run: &RunRecord, histogram: &Histogram) -> Result<Option<Drawi
     let highest = shares.fold(0.0, f64::max);
     let title = format!("{} — {}", histogram.title, run.corpus_name());
     let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = canvas::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let entries: Vec<_> = series
             .iter()
             .enumerate()
@@ -258,7 +260,7 @@ pub fn draw_log_log(run: &RunRecord, figure: &LogLog) -> Result<Vec<Drawing>> {
     let largest_y = points().map(|point| point.y).fold(1.0, f64::max);
     let title = format!("{} — {}", figure.title, run.corpus_name());
     let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = canvas::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let entries: Vec<_> = series
             .iter()
             .enumerate()

@@ -1,12 +1,14 @@
-//! Learning curves: a metric on train and held-out pieces, epoch by epoch, the best held-out epoch marked.
+//! Learning curves: a metric on train and held-out pieces, epoch by epoch, the best held-out epoch marked; a thin line for each
+//! further training seed.
 
 use anyhow::Result;
 
+use super::super::group::Group;
 use super::super::record::{Metric, RunRecord};
 use super::super::text::number;
-use super::style::{
-    self, Axis, Canvas, INK, MUTED, Mark, Panel, WIDTH, series_colour, series_mark,
-};
+use super::axis::{Axis, Panel};
+use super::canvas::{Canvas, Mark, figure};
+use super::style::{INK, MUTED, WIDTH, series_colour, series_mark};
 use super::{Drawing, Spot, csv_text};
 use crate::metric::{Direction, metric};
 
@@ -33,23 +35,28 @@ const CURVES: [Curve; 3] = [
 
 const HEIGHT: i32 = 860;
 
-/// One curve figure for each metric that the run measured by epoch.
-pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
+/// One curve figure for each metric that the runs measured by epoch.
+pub fn draw(group: &Group) -> Result<Vec<Drawing>> {
+    let run = group.shown();
     // The loss of a model of keys is its likelihood per step: one figure suffices.
     let has = |metric: &str| run.metrics.iter().any(|row| row.metric == metric);
     let repeated =
         |curve: &&Curve| curve.metric == "loss" && run.models_keys() && has("nll_per_step");
     let curves = CURVES.iter().filter(|curve| !repeated(curve));
     curves
-        .filter_map(|curve| draw_curve(run, curve).transpose())
+        .filter_map(|curve| draw_curve(group, curve).transpose())
         .collect()
 }
 
 /// What one figure shows.
 struct Plot<'a> {
-    /// Rows by split.
-    series: Vec<(&'static str, Vec<&'a Metric>)>,
-    /// The best row on valid.
+    /// The shown run's rows by split.
+    series: Vec<Series<'a>>,
+    /// Those of the other seeds.
+    others: Vec<(u64, Vec<Series<'a>>)>,
+    /// The shown run's seed.
+    seed: u64,
+    /// The shown run's best row on valid.
     best: Option<&'a Metric>,
     /// What models without a network score.
     yardsticks: Vec<(String, f64)>,
@@ -59,8 +66,11 @@ struct Plot<'a> {
     unit: &'static str,
 }
 
-fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
-    // The test split is scored once, so it is a number in a table and no curve.
+/// A split's rows.
+type Series<'a> = (&'static str, Vec<&'a Metric>);
+
+/// The rows of a run's curve, by split. The test split is scored once, so it is a number in a table and no curve.
+fn series_of<'a>(run: &'a RunRecord, curve: &Curve) -> Vec<Series<'a>> {
     let of = |split: &'static str| {
         let rows = run.metrics.iter();
         let rows = rows.filter(|row| {
@@ -68,14 +78,21 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         });
         (split, rows.collect::<Vec<&Metric>>())
     };
-    let series: Vec<_> = ["train", "valid"]
-        .into_iter()
-        .map(of)
-        .filter(|(_, rows)| !rows.is_empty())
-        .collect();
+    let series = ["train", "valid"].into_iter().map(of);
+    series.filter(|(_, rows)| !rows.is_empty()).collect()
+}
+
+fn draw_curve(group: &Group, curve: &Curve) -> Result<Option<Drawing>> {
+    let run = group.shown();
+    let seed_of = |run: &RunRecord| run.stored.record.seed;
+    let series = series_of(run, curve);
     if series.is_empty() {
         return Ok(None);
     }
+    let others: Vec<(u64, Vec<Series>)> = group.runs()[1..]
+        .iter()
+        .map(|run| (seed_of(run), series_of(run, curve)))
+        .collect();
     let unit = run.unit(curve.metric);
     let direction = metric(curve.metric).direction;
     let held_out = series.iter().find(|(split, _)| *split == "valid");
@@ -84,6 +101,8 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         yardsticks: near_yardsticks(run, curve, &series),
         axis: with_unit(&curve.title.to_lowercase(), ", ", unit, ""),
         series,
+        others,
+        seed: seed_of(run),
         unit,
     };
     let mut spots = Vec::new();
@@ -92,14 +111,14 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         (_, Some(_)) => "held-out",
         (_, None) => "train",
     };
-    let title = format!("{} on {splits} pieces — {}", curve.title, run.title());
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let title = format!("{} on {splits} pieces — {}", curve.title, group.title());
+    let svg = figure(HEIGHT, &title, &group.provenance_line(), |canvas| {
         spots = paint(canvas, &plot)?;
         Ok(())
     })?;
-    let rows = plot.series.iter().flat_map(|(_, rows)| rows.iter());
-    let cells = |row: &&Metric| {
+    let row = |(seed, row): (u64, &Metric)| {
         [
+            seed.to_string(),
             row.split.clone(),
             row.epoch.to_string(),
             row.step.to_string(),
@@ -108,8 +127,8 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         ]
     };
     let csv = csv_text(
-        &["split", "epoch", "step", "metric", "value"],
-        rows.map(cells),
+        &["seed", "split", "epoch", "step", "metric", "value"],
+        plot.rows().map(row),
     )?;
     let ends = plot.series.iter().filter_map(|(split, rows)| {
         Some(format!(
@@ -127,15 +146,22 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
         )
     });
     let best = best.unwrap_or_default();
+    let seeds = match plot.others.len() {
+        0 => String::new(),
+        others => format!(
+            " Marked: training seed {}; thin lines: {others} further seeds.",
+            plot.seed
+        ),
+    };
     Ok(Some(Drawing {
         name: format!("{}-curve", curve.metric.replace('_', "-")),
         caption: format!(
-            "{} by epoch.{best} Corpus: {}.",
+            "{} by epoch.{seeds}{best} Corpus: {}.",
             with_unit(curve.title, " (", unit, ")"),
             run.corpus_name()
         ),
         alt: format!(
-            "{}: {ends}.{best}",
+            "{}: {ends}.{seeds}{best}",
             with_unit(curve.title, " in ", unit, "")
         ),
         svg,
@@ -146,12 +172,22 @@ fn draw_curve(run: &RunRecord, curve: &Curve) -> Result<Option<Drawing>> {
     }))
 }
 
+impl<'a> Plot<'a> {
+    /// Every row drawn, with its seed.
+    fn rows(&self) -> impl Iterator<Item = (u64, &'a Metric)> {
+        let shown = (self.seed, &self.series);
+        let others = self.others.iter().map(|(seed, series)| (*seed, series));
+        std::iter::once(shown)
+            .chain(others)
+            .flat_map(|(seed, series)| {
+                let rows = series.iter().flat_map(|(_, rows)| rows.iter());
+                rows.map(move |row| (seed, *row))
+            })
+    }
+}
+
 /// The yardsticks that do not squeeze the curves when they are drawn as well.
-fn near_yardsticks(
-    run: &RunRecord,
-    curve: &Curve,
-    series: &[(&str, Vec<&Metric>)],
-) -> Vec<(String, f64)> {
+fn near_yardsticks(run: &RunRecord, curve: &Curve, series: &[Series]) -> Vec<(String, f64)> {
     let near = |value: f64| {
         let mut rows = series.iter().flat_map(|(_, rows)| rows.iter());
         rows.any(|row| (row.value - value).abs() < 3.0 * (value.abs() + 0.1))
@@ -186,6 +222,9 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
         (series_mark(look), series_colour(look), named(split))
     };
     let mut entries: Vec<_> = plot.series.iter().map(|(split, _)| entry(split)).collect();
+    if !plot.others.is_empty() {
+        entries.push((Mark::Line, MUTED, "other seeds".to_owned()));
+    }
     if let Some(best) = plot.best {
         entries.push((
             Mark::Hollow,
@@ -216,13 +255,15 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
             MUTED,
         )?;
     }
+    for (split, rows) in plot.others.iter().flat_map(|(_, series)| series) {
+        if rows.len() > 1 {
+            canvas.line(places_of(&panel, rows), series_colour(look_of(split)), 2)?;
+        }
+    }
     let mut spots = Vec::new();
     for (split, rows) in &plot.series {
         let look = look_of(split);
-        let places: Vec<(i32, i32)> = rows
-            .iter()
-            .map(|row| panel.at(f64::from(row.epoch), row.value))
-            .collect();
+        let places = places_of(&panel, rows);
         if places.len() > 1 {
             canvas.line(places.clone(), series_colour(look), 5)?;
         }
@@ -232,17 +273,26 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
             if i % stride == 0 || i + 1 == places.len() {
                 canvas.mark(series_mark(look), *place, 8, series_colour(look))?;
             }
+            let of_seeds: Vec<String> = plot
+                .rows()
+                .filter(|(_, other)| other.split == row.split && other.epoch == row.epoch)
+                .map(|(seed, other)| format!("seed {seed}: {}", number(other.value)))
+                .collect();
             let line = format!(
                 "epoch {}: {} {}",
                 row.epoch,
                 named(split),
                 with_unit(&number(row.value), " ", plot.unit, "")
             );
+            let lines = match plot.others.is_empty() {
+                true => vec![line],
+                false => vec![line, of_seeds.join(", ")],
+            };
             spots.push(Spot {
                 x: place.0,
                 y: place.1,
                 radius: 14,
-                lines: vec![line],
+                lines,
                 pitch: None,
             });
         }
@@ -254,9 +304,14 @@ fn paint(canvas: &Canvas, plot: &Plot) -> Result<Vec<Spot>> {
     Ok(spots)
 }
 
+fn places_of(panel: &Panel, rows: &[&Metric]) -> Vec<(i32, i32)> {
+    let place = |row: &&Metric| panel.at(f64::from(row.epoch), row.value);
+    rows.iter().map(place).collect()
+}
+
 /// The panel that holds every row and yardstick, with a margin.
 fn panel(plot: &Plot, top: i32) -> Panel {
-    let rows = || plot.series.iter().flat_map(|(_, rows)| rows.iter());
+    let rows = || plot.rows().map(|(_, row)| row);
     let values = || {
         rows()
             .map(|row| row.value)

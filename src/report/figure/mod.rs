@@ -1,7 +1,11 @@
 //! Every figure of a report, in page order; each file draws one kind from what a run recorded.
 
+pub mod axis;
+pub mod canvas;
 pub mod histogram;
 pub mod learning_curve;
+pub mod map_comparison;
+pub mod map_csv;
 pub mod piano_roll;
 pub mod png;
 pub mod rank_frequency;
@@ -12,7 +16,7 @@ pub mod vocabulary_growth;
 
 use anyhow::Result;
 
-use super::record::RunRecord;
+use super::group::Group;
 
 /// The part of a page that a figure belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,43 +33,57 @@ pub enum Section {
     Speed,
 }
 
-/// One kind of figure: how a run's record becomes drawings; none where the record has nothing of the kind.
+/// One kind of figure: how runs become drawings; none where their records have nothing of the kind.
 pub struct Figure {
     /// Its part of the page.
     pub section: Section,
+    /// Whether it shows every run of a group; else it is given the shown one alone.
+    pub every_seed: bool,
     /// Draws it.
-    pub draw: fn(&RunRecord) -> Result<Vec<Drawing>>,
+    pub draw: fn(&Group) -> Result<Vec<Drawing>>,
 }
 
 /// Every figure, in page order.
 pub const FIGURES: &[Figure] = &[
     Figure {
         section: Section::Learning,
+        every_seed: true,
         draw: learning_curve::draw,
     },
     Figure {
         section: Section::Embeddings,
-        draw: tsne_map::draw,
+        every_seed: false,
+        draw: |group| tsne_map::draw(group.shown()),
+    },
+    Figure {
+        section: Section::Embeddings,
+        every_seed: false,
+        draw: |group| map_comparison::draw(group.shown()),
     },
     Figure {
         section: Section::Samples,
-        draw: piano_roll::draw,
+        every_seed: false,
+        draw: |group| piano_roll::draw(group.shown()),
     },
     Figure {
         section: Section::Corpus,
-        draw: rank_frequency::draw,
+        every_seed: false,
+        draw: |group| rank_frequency::draw(group.shown()),
     },
     Figure {
         section: Section::Corpus,
-        draw: vocabulary_growth::draw,
+        every_seed: false,
+        draw: |group| vocabulary_growth::draw(group.shown()),
     },
     Figure {
         section: Section::Corpus,
-        draw: histogram::draw,
+        every_seed: false,
+        draw: |group| histogram::draw(group.shown()),
     },
     Figure {
         section: Section::Speed,
-        draw: speed::draw,
+        every_seed: false,
+        draw: |group| speed::draw(group.shown()),
     },
 ];
 

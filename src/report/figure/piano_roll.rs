@@ -4,14 +4,14 @@ use anyhow::Result;
 
 use super::super::record::RunRecord;
 use super::super::text::{note_name, number};
-use super::style::{self, Axis, Panel, WIDTH, series_colour};
-use super::{Drawing, Spot, csv_text};
+use super::axis::{Axis, Panel};
+use super::canvas::figure;
+use super::style::{WIDTH, series_colour};
+use super::{Drawing, csv_text};
 use crate::sample::{Origin, Sample};
 
 /// The longest stretch that is drawn, in seconds.
 const LONGEST: f64 = 40.0;
-/// The most notes that answer to a pointer, so that a page stays light.
-const MOST_SPOTS: usize = 400;
 const HEIGHT: i32 = 620;
 
 const LEFT: i32 = 130;
@@ -21,22 +21,17 @@ const BOTTOM: i32 = HEIGHT - 136;
 
 /// One piano roll a sample; all share the pitch range and the time scale, so that they compare.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
+    let samples = run.samples.iter();
+    samples.map(|sample| draw_sample(run, sample)).collect()
+}
+
+/// The lowest and highest pitch that every piano roll of the run shows.
+fn pitches_drawn(run: &RunRecord) -> (u8, u8) {
     let notes = || run.samples.iter().flat_map(|sample| &sample.notes);
-    let low = notes()
-        .map(|note| note.pitch())
-        .min()
-        .unwrap_or(48)
-        .saturating_sub(2);
-    let high = notes()
-        .map(|note| note.pitch())
-        .max()
-        .unwrap_or(72)
-        .saturating_add(2)
-        .min(127);
-    run.samples
-        .iter()
-        .map(|sample| draw_sample(run, sample, (low, high), seconds_drawn(run)))
-        .collect()
+    let pitches = || notes().map(|note| note.pitch());
+    let low = pitches().min().unwrap_or(48).saturating_sub(2);
+    let high = pitches().max().unwrap_or(72).saturating_add(2).min(127);
+    (low, high)
 }
 
 /// How many seconds every piano roll of the run shows.
@@ -48,17 +43,18 @@ fn seconds_drawn(run: &RunRecord) -> f64 {
         .min(LONGEST)
 }
 
-/// Where time runs in the run's piano rolls, for a player: left, right, top, bottom and the seconds between left and right.
+/// Where notes lie in the run's piano rolls, for a page: left, right, top, bottom, the seconds between left and right, and the
+/// lowest and highest pitch.
 pub fn panel_of(run: &RunRecord) -> String {
-    format!("{LEFT} {RIGHT} {TOP} {BOTTOM} {}", seconds_drawn(run))
+    let (low, high) = pitches_drawn(run);
+    format!(
+        "{LEFT} {RIGHT} {TOP} {BOTTOM} {} {low} {high}",
+        seconds_drawn(run)
+    )
 }
 
-fn draw_sample(
-    run: &RunRecord,
-    sample: &Sample,
-    (low, high): (u8, u8),
-    end: f64,
-) -> Result<Drawing> {
+fn draw_sample(run: &RunRecord, sample: &Sample) -> Result<Drawing> {
+    let ((low, high), end) = (pitches_drawn(run), seconds_drawn(run));
     let synthetic = run
         .stored
         .record
@@ -84,8 +80,7 @@ fn draw_sample(
         .iter()
         .filter(|note| note.onset() < end)
         .collect();
-    let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let x = Axis::linear("seconds", 0.0, end, 10);
         let octaves = (low..=high)
             .filter(|pitch| pitch % 12 == 0)
@@ -118,25 +113,6 @@ fn draw_sample(
                 colour,
             )?;
         }
-        spots.extend(drawn.iter().take(MOST_SPOTS).map(|note| {
-            let (x, y) = panel.at(
-                note.onset() + note.duration() / 2.0,
-                f64::from(note.pitch()),
-            );
-            let lines = vec![format!(
-                "{} at {} s for {} s",
-                note_name(note.pitch()),
-                number(note.onset()),
-                number(note.duration())
-            )];
-            Spot {
-                x,
-                y,
-                radius: 10,
-                lines,
-                pitch: Some(note.pitch()),
-            }
-        }));
         Ok(())
     })?;
     let csv = csv_text(
@@ -177,6 +153,7 @@ fn draw_sample(
         height: HEIGHT,
         csv,
         more_csv: Vec::new(),
-        spots,
+        // A page has the notes for its player, and makes the places from them.
+        spots: Vec::new(),
     })
 }

@@ -4,13 +4,15 @@ use anyhow::Result;
 
 use super::super::record::{Metric, RunRecord};
 use super::super::text::number;
-use super::style::{self, Axis, Panel, WIDTH, series_colour};
+use super::axis::{Axis, Panel};
+use super::canvas::{Mark, figure};
+use super::style::{WIDTH, series_colour};
 use super::{Drawing, Spot, csv_text};
 use crate::number::grouped;
 
 const HEIGHT: i32 = 660;
 
-/// Tokens a second by step, if the run recorded any.
+/// Tokens a second by step, if the run recorded at least two.
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let rows: Vec<&Metric> = run
         .timings
@@ -19,13 +21,13 @@ pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
             row.metric == "tokens_per_second" && row.split == "train" && row.value.is_finite()
         })
         .collect();
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+    let [first, .., last] = rows[..] else {
         return Ok(Vec::new());
     };
     let highest = rows.iter().map(|row| row.value).fold(0.0, f64::max);
     let title = format!("Speed of training — {}", run.title());
     let mut spots = Vec::new();
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let x = Axis::linear(
             "training step",
             first.step as f64,
@@ -52,7 +54,7 @@ pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
         let stride = places.len().div_ceil(120);
         for (place, row) in places.iter().zip(&rows).step_by(stride) {
             if places.len() <= 60 {
-                canvas.mark(style::Mark::Circle, *place, 6, series_colour(0))?;
+                canvas.mark(Mark::Circle, *place, 6, series_colour(0))?;
             }
             let lines = vec![format!(
                 "step {}: {} tokens a second",

@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use super::super::record::RunRecord;
 use super::super::text::note_name;
-use super::style::{
-    self, Anchor, Axis, Canvas, INK, LABEL, MUTED, Mark, Panel, SMALL, TICK, WIDTH, scale_colour,
-    text_width,
-};
-use super::{Drawing, Spot, csv_text};
+use super::axis::{Axis, Panel};
+use super::canvas::{Anchor, Canvas, Mark, figure, text_width};
+use super::map_csv::{every_map_csv, map_csv, rows_csv};
+use super::style::{INK, LABEL, MUTED, SMALL, TICK, WIDTH, scale_colour};
+use super::{Drawing, Spot};
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
 use crate::metric::embedding::Distances;
 use crate::number::grouped;
@@ -24,21 +24,9 @@ const MOST_LABELS: usize = 60;
 pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     let mut drawings = Vec::new();
     for (map, rows) in &run.notes {
-        let Some(seed) = run
-            .points
-            .iter()
-            .find(|point| point.map == *map)
-            .map(|point| point.seed)
-        else {
+        let Some((seed, placed)) = placed_of(run, map, rows) else {
             continue;
         };
-        let points = run
-            .points
-            .iter()
-            .filter(|point| point.map == *map && point.seed == seed);
-        let placed: Vec<(&NoteRow, &MapPoint)> = points
-            .filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point)))
-            .collect();
         if placed.len() > 1 {
             drawings.push(draw_map(run, map, rows, seed, &placed)?);
         }
@@ -46,7 +34,22 @@ pub fn draw(run: &RunRecord) -> Result<Vec<Drawing>> {
     Ok(drawings)
 }
 
-fn mark_of(row: &NoteRow) -> Mark {
+/// The tokens of a map with their places, by the first of its seeds; `None` without that map.
+pub(super) fn placed_of<'a>(
+    run: &'a RunRecord,
+    map: &str,
+    rows: &'a [NoteRow],
+) -> Option<(u64, Vec<(&'a NoteRow, &'a MapPoint)>)> {
+    let seed = run.points.iter().find(|point| point.map == map)?.seed;
+    let points = run.points.iter();
+    let points = points.filter(|point| point.map == map && point.seed == seed);
+    let placed =
+        points.filter_map(|point| Some((rows.iter().find(|row| row.token == point.token)?, point)));
+    Some((seed, placed.collect()))
+}
+
+/// The mark of a token: by its kind, else by its register.
+pub(super) fn mark_of(row: &NoteRow) -> Mark {
     match (row.kind, Register::of(row.pitch)) {
         (TokenKind::On, _) | (TokenKind::Note, Register::Middle) => Mark::Circle,
         (TokenKind::Off, _) => Mark::Cross,
@@ -71,20 +74,22 @@ fn draw_map(
     let statistic = |path: &str| run.number(&format!("analysis.{map}.{path}"));
     let mut spots = Vec::new();
     let title = format!("t-SNE of {what} — {}", run.title());
-    let svg = style::figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
+    let svg = figure(HEIGHT, &title, &run.provenance_line(), |canvas| {
         let entries: Vec<_> = legend_entries(placed, has_kinds)
             .into_iter()
             .map(|(mark, name)| (mark, colour(lowest + (span / 2.0) as u8), name))
             .collect();
         let top = canvas.legend(20, 88, &entries)? + 4;
-        let panel = equal_panel(placed, top);
+        let panel = equal_panel(placed, (20, top, WIDTH - 200, HEIGHT - 90));
         canvas.frame(
             (panel.left, panel.top),
             (panel.right, panel.bottom),
             MUTED,
             2,
         )?;
-        colour_bar(canvas, lowest, highest, &panel)?;
+        let mid_range = statistic("mid_range.lowest").zip(statistic("mid_range.highest"));
+        let mid_range = mid_range.filter(|_| has_kinds);
+        colour_bar(canvas, (lowest, highest), mid_range, &panel)?;
         let places: Vec<(i32, i32)> = placed
             .iter()
             .map(|(_, point)| panel.at(point.x, point.y))
@@ -151,7 +156,8 @@ fn draw_map(
     })
 }
 
-fn describe(map: &str, has_kinds: bool) -> String {
+/// What the tokens of a map are, in words.
+pub(super) fn describe(map: &str, has_kinds: bool) -> String {
     match (map, has_kinds) {
         ("most-frequent", true) => {
             "single-note message embeddings, the most frequent token of each note".to_owned()
@@ -165,7 +171,11 @@ fn describe(map: &str, has_kinds: bool) -> String {
     }
 }
 
-fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mark, String)> {
+/// The marks that a map has, with how many points have each.
+pub(super) fn legend_entries(
+    placed: &[(&NoteRow, &MapPoint)],
+    has_kinds: bool,
+) -> Vec<(Mark, String)> {
     let count =
         |wanted: &dyn Fn(&NoteRow) -> bool| placed.iter().filter(|(row, _)| wanted(row)).count();
     let entries = if has_kinds {
@@ -196,9 +206,11 @@ fn legend_entries(placed: &[(&NoteRow, &MapPoint)], has_kinds: bool) -> Vec<(Mar
         .collect()
 }
 
-/// The panel in which one unit is as long across as up, the points in its middle.
-fn equal_panel(placed: &[(&NoteRow, &MapPoint)], top: i32) -> Panel {
-    let (left, right, bottom) = (20, WIDTH - 200, HEIGHT - 90);
+/// The panel between left, top, right and bottom in which one unit is as long across as up, the points in its middle.
+pub(super) fn equal_panel(
+    placed: &[(&NoteRow, &MapPoint)],
+    (left, top, right, bottom): (i32, i32, i32, i32),
+) -> Panel {
     let range = |values: &dyn Fn(&MapPoint) -> f64| {
         let all = || placed.iter().map(|(_, point)| values(point));
         (
@@ -231,8 +243,13 @@ fn equal_panel(placed: &[(&NoteRow, &MapPoint)], top: i32) -> Panel {
     }
 }
 
-/// Pitch as colour: a bar beside the map, with the registers' borders.
-fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result<()> {
+/// Pitch as colour: a bar beside the map, the mid-range marked where labels are judged by it.
+fn colour_bar(
+    canvas: &Canvas,
+    (lowest, highest): (u8, u8),
+    mid_range: Option<(f64, f64)>,
+    panel: &Panel,
+) -> Result<()> {
     let (left, right) = (WIDTH - 166, WIDTH - 126);
     let (top, bottom) = (panel.top + 60, panel.bottom - 20);
     let span = f64::from(highest.saturating_sub(lowest).max(1));
@@ -250,13 +267,19 @@ fn colour_bar(canvas: &Canvas, lowest: u8, highest: u8, panel: &Panel) -> Result
     )?;
     for pitch in lowest..=highest {
         let share = f64::from(pitch - lowest) / span;
+        // Each colour reaches below the ones drawn after it, so that no gap shows between two.
         canvas.bar(
-            (left, height(f64::from(pitch) + 0.5)),
+            (left, top),
             (right, height(f64::from(pitch) - 0.5)),
             scale_colour(share),
         )?;
     }
     canvas.frame((left, top), (right, bottom), MUTED, 2)?;
+    if let Some((low, high)) = mid_range {
+        let (from, to) = (height(low - 0.5), height(high + 0.5));
+        canvas.line(vec![(left - 8, from), (left - 8, to)], INK, 5)?;
+        canvas.upward_text((left - 22, (from + to) / 2), SMALL, INK, "mid-range")?;
+    }
     for pitch in (lowest..=highest).filter(|pitch| pitch % 12 == 0) {
         let y = height(f64::from(pitch));
         canvas.line(vec![(right, y), (right + 8, y)], MUTED, 2)?;
@@ -368,78 +391,4 @@ fn spots_of(
             }
         })
         .collect()
-}
-
-fn labels_of(row: &NoteRow) -> [String; 5] {
-    let register = Register::of(row.pitch).name().to_owned();
-    [
-        row.token.clone(),
-        row.kind.name().to_owned(),
-        row.pitch.to_string(),
-        register,
-        row.count.to_string(),
-    ]
-}
-
-fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
-    let rows = placed.iter().map(|(row, point)| {
-        labels_of(row)
-            .into_iter()
-            .chain([point.x.to_string(), point.y.to_string()])
-    });
-    csv_text(
-        &["token", "kind", "pitch", "register", "count", "x", "y"],
-        rows,
-    )
-}
-
-/// The rows themselves, trained (`e0…`) and untrained (`u0…`).
-fn rows_csv(rows: &[NoteRow]) -> Result<String> {
-    let width = rows.first().map_or(0, |row| row.trained.len());
-    let names = ["token", "kind", "pitch", "register", "count"]
-        .map(str::to_owned)
-        .into_iter();
-    let header: Vec<String> = names
-        .chain((0..width).map(|d| format!("e{d}")))
-        .chain((0..width).map(|d| format!("u{d}")))
-        .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let values = |row: &NoteRow| {
-        row.trained
-            .iter()
-            .chain(&row.untrained)
-            .map(f64::to_string)
-            .collect::<Vec<_>>()
-    };
-    csv_text(
-        &header,
-        rows.iter()
-            .map(|row| labels_of(row).into_iter().chain(values(row))),
-    )
-}
-
-/// The points of every seed's map, of the untrained map and of the principal components.
-fn every_map_csv(run: &RunRecord, map: &str, rows: &[NoteRow]) -> Result<String> {
-    let of_this = |point: &&MapPoint| {
-        point.map == map
-            || point.map == format!("{map}-untrained")
-            || point.map == format!("{map}-pca")
-    };
-    let named = run
-        .points
-        .iter()
-        .filter(of_this)
-        .filter_map(|point| Some((point, rows.iter().find(|row| row.token == point.token)?)));
-    csv_text(
-        &[
-            "map", "seed", "token", "kind", "pitch", "register", "count", "x", "y",
-        ],
-        named.map(|(point, row)| {
-            let place = [point.map.clone(), point.seed.to_string()];
-            place
-                .into_iter()
-                .chain(labels_of(row))
-                .chain([point.x.to_string(), point.y.to_string()])
-        }),
-    )
 }

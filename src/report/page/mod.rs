@@ -1,19 +1,21 @@
 //! Pages: one HTML file each, whole without network and without scripts; maud sets them.
 
+mod experiment_page;
+mod index_page;
 mod run_page;
-mod site_page;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figure::Drawing;
 use super::figure::style::WIDTH;
+use super::finding::Finding;
+use super::group::Group;
 use super::record::RunRecord;
 use super::table::{Cell, Table};
 
-pub use run_page::{own_page, run_facts, run_sections};
-pub use site_page::{
-    ExperimentReport, IndexReport, conclusion_table, experiment_page, glance_table, index_page,
-};
+pub use experiment_page::experiment_page;
+pub use index_page::{IndexReport, conclusion_table, index_page};
+pub use run_page::own_page;
 
 /// Where a page finds a figure's files and a run's MIDI files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +65,11 @@ pub fn table_markup(table: &Table) -> Markup {
                     @for row in &table.rows {
                         tr { @for (column, cell) in row.iter().enumerate() {
                             td class=[class(column, Some(cell))] data-number=[cell.number] {
-                                @match &cell.link { Some(link) => { a href=(link) { (cell.text) } }, None => (cell.text) }
+                                @match &cell.link { Some(link) => { a href=(link) { (breakable(&cell.text)) } }, None => (breakable(&cell.text)) }
                                 @if let Some(detail) = &cell.detail { small { (breakable(detail)) } }
+                                @if !cell.each_seed.is_empty() {
+                                    details { summary { "each seed" } @for line in &cell.each_seed { small { (breakable(line)) } } }
+                                }
                             }
                         } }
                     }
@@ -74,9 +79,22 @@ pub fn table_markup(table: &Table) -> Markup {
     }
 }
 
-/// Text that may break after the dots and underscores of its names.
+/// Text that may break after the dots, underscores and slashes of its names, but not within a number.
 fn breakable(text: &str) -> Markup {
-    html! { @for part in text.split_inclusive(['.', '_', '/']) { (part) wbr; } }
+    let ends_name = |part: &str| {
+        let before = part.strip_suffix(['.', '_', '/']);
+        before.is_some_and(|before| {
+            !part.ends_with('.') || !before.ends_with(|it: char| it.is_ascii_digit())
+        })
+    };
+    html! {
+        @for part in text.split_inclusive(['.', '_', '/']) { (part) @if ends_name(part) { wbr; } }
+    }
+}
+
+/// Findings, a paragraph each.
+fn findings_markup(findings: &[Finding]) -> Markup {
+    html! { @for finding in findings { p { strong { (finding.about) "." } " " (breakable(&finding.text)) } } }
 }
 
 /// A figure with its caption, what its places tell, and links to its files.
@@ -118,7 +136,7 @@ fn inline_svg(drawing: &Drawing) -> String {
     let spots = html! {
         g {
             @for (index, spot) in drawing.spots.iter().enumerate() {
-                circle.spot cx=(spot.x) cy=(spot.y) r=(spot.radius) tabindex=(if index == 0 { 0 } else { -1 }) data-pitch=[spot.pitch] {
+                circle.spot cx=(spot.x) cy=(spot.y) r=(spot.radius) tabindex=[(index == 0).then_some(0)] data-pitch=[spot.pitch] {
                     title { (spot.lines.join("\n")) }
                 }
             }
@@ -147,7 +165,14 @@ fn data_uri(text: &str) -> String {
     uri
 }
 
-/// Where a run's numbers come from, for a page's footer.
+/// Where the numbers of runs come from, for a page's footer.
+fn provenance_of(group: &Group) -> Markup {
+    html! {
+        p { @if group.runs().len() == 1 { "From the run's own record:" } @else { "From the runs' own records:" } }
+        @for run in group.runs() { (provenance(run)) }
+    }
+}
+
 fn provenance(run: &RunRecord) -> Markup {
     let record = &run.stored.record;
     html! {
@@ -173,6 +198,14 @@ mod tests {
         assert_eq!(
             data_uri("a,b\n1 é"),
             "data:text/csv;charset=utf-8,a,b%0A1%20%C3%A9"
+        );
+    }
+
+    #[test]
+    fn names_may_break_and_numbers_may_not() {
+        assert_eq!(
+            breakable("a_b/c.d = 1.5").into_string(),
+            "a_<wbr>b/<wbr>c.<wbr>d = 1.5"
         );
     }
 

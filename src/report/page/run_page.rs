@@ -1,12 +1,16 @@
-//! One run: its question, results, maps, music, corpus and settings, as the sections of a page.
+//! Runs in full: results, maps, music, corpus and settings, as the sections of a page; and the page of one run.
 
 use maud::{Markup, PreEscaped, html};
 
-use super::super::figure::{Drawing, Section};
+use super::super::effort::Effort;
+use super::super::figure::{Drawing, Section, piano_roll};
+use super::super::finding::findings;
+use super::super::group::Group;
 use super::super::record::RunRecord;
 use super::super::table::{self, Table, claims, hyperparameters};
-use super::super::text::{duration, number};
-use super::{Links, figure_markup, figure_with, page, provenance, table_markup};
+use super::{
+    Links, figure_markup, figure_with, findings_markup, page, provenance_of, table_markup,
+};
 use crate::run::State;
 
 const SECTIONS: [(Section, &str, &str); 5] = [
@@ -26,42 +30,40 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
     let title = run
         .resolved_text("title")
         .map_or_else(|| run.title(), |title| format!("{title} — {}", run.title()));
+    let group = Group::alone(run);
     let judged: Vec<_> = run
         .claims
         .iter()
-        .map(|claim| claims::judge(claim, Some(run)))
+        .map(|claim| claims::judge(claim, Some(&group)))
         .collect();
     let body = html! {
         header {
             h1 { (title) }
             @if let Some(question) = run.resolved_text("question") { p.question { (question) } }
-            (navigation(run, drawings, !judged.is_empty()))
+            (navigation(&group, drawings, !judged.is_empty()))
         }
         main {
-            (run_facts(run))
+            (run_facts(&group))
             @if let Some(table) = claims::fill(&judged) {
                 h2 #claims { "Paper against measured" }
                 p { (claims::tally(&judged)) "." }
                 (table_markup(&table))
+                (findings_markup(&findings(&judged, Some(&group))))
             }
-            (run_sections(run, drawings, Links::RunFolder))
+            (run_sections(&group, drawings, Links::RunFolder))
         }
     };
-    page(
-        &title,
-        body,
-        html! { p { "From the run's own record:" } (provenance(run)) },
-    )
+    page(&title, body, provenance_of(&group))
 }
 
 /// The parts of the page, to jump to.
-fn navigation(run: &RunRecord, drawings: &[(Section, Drawing)], has_claims: bool) -> Markup {
+pub fn navigation(group: &Group, drawings: &[(Section, Drawing)], has_claims: bool) -> Markup {
     html! {
         nav aria-label="sections" {
             ul {
                 @if has_claims { li { a href="#claims" { "Paper against measured" } } }
                 @for (section, id, name) in SECTIONS {
-                    @if has_section(run, drawings, section) { li { a href={ "#" (id) } { (name) } } }
+                    @if has_section(group, drawings, section) { li { a href={ "#" (id) } { (name) } } }
                 }
                 li { a href="#settings" { "Settings" } }
             }
@@ -69,47 +71,64 @@ fn navigation(run: &RunRecord, drawings: &[(Section, Drawing)], has_claims: bool
     }
 }
 
-fn tables_of(run: &RunRecord, section: Section) -> Vec<Table> {
+fn tables_of(group: &Group, section: Section) -> Vec<Table> {
     table::TABLES
         .iter()
         .filter(|kind| kind.section == section)
-        .filter_map(|kind| (kind.fill)(run))
+        .filter_map(|kind| (kind.fill)(group))
         .collect()
 }
 
-fn has_section(run: &RunRecord, drawings: &[(Section, Drawing)], section: Section) -> bool {
-    drawings.iter().any(|(of, _)| *of == section) || !tables_of(run, section).is_empty()
+fn has_section(group: &Group, drawings: &[(Section, Drawing)], section: Section) -> bool {
+    drawings.iter().any(|(of, _)| *of == section) || !tables_of(group, section).is_empty()
 }
 
-/// What a reader must know before the numbers, and the run at a glance.
-pub fn run_facts(run: &RunRecord) -> Markup {
+/// What a reader must know before the numbers, and the runs at a glance.
+pub fn run_facts(group: &Group) -> Markup {
+    let run = group.shown();
     let record = &run.stored.record;
     let held_out = ["valid.nll_per_step.best", "valid.loss.best"]
         .into_iter()
-        .find_map(|name| Some((name, run.number(name)?)));
+        .map(|name| (name, group.over_seeds(|run| run.number(name)).cell()))
+        .find(|(_, cell)| cell.number.is_some());
+    let effort = Effort::of(group, run.claims.iter());
+    let several = group.runs().len() > 1;
+    let seeds: Vec<String> = group
+        .runs()
+        .iter()
+        .map(|run| run.stored.record.seed.to_string())
+        .collect();
     html! {
         @if record.smoke { p.notice { strong { "Smoke run. " } "It shows that the path works, on a few pieces and steps; its numbers mean nothing and are never set beside the paper's." } }
         @if run.state != State::Finished {
             p.notice { strong { (outcome(run.state)) } @if let Some(reason) = &record.reason { " " (reason) "." } }
         }
+        @if run.counts() && effort.falls_short() {
+            p.notice { strong { "Fewer epochs than the paper. " } (effort.sentence()) }
+        }
         @if let Some(corpus) = &record.corpus {
             @if corpus.synthetic { p.notice { strong { "Synthetic corpus. " } "The music was composed by a program; its numbers are not those of the paper's data." } }
             @if let Some(original) = &corpus.stand_in { p.notice { strong { "Stand-in corpus. " } (corpus.name) " stands in for " (original) "." } }
         }
-        @if !run.problems.is_empty() {
-            div.notice { strong { "Parts of the record could not be read:" } ul { @for problem in &run.problems { li { (problem) } } } }
+        @for run in group.runs().iter().filter(|run| !run.problems.is_empty()) {
+            div.notice { strong { "Parts of the record of " (run.name()) " could not be read:" } ul { @for problem in &run.problems { li { (problem) } } } }
         }
         dl.facts {
-            div { dt { "run" } dd { (record.experiment) "/" (record.id) } }
-            div { dt { "state" } dd { (run.state) } }
-            div { dt { "corpus" } dd { (run.corpus_name()) } }
-            div { dt { "epochs, steps" } dd { (record.epoch) ", " (number(record.step as f64)) } }
-            @if let Some((name, value)) = held_out {
-                div { dt { @if name.contains("nll") { "best held-out nats per time step" } @else { "best held-out nats per token" } } dd { (number(value)) } }
+            @if several {
+                div { dt { "runs" } dd { (seeds.len()) " finished, seeds " (seeds.join(", ")) } }
+                div { dt { "figures of a single run show" } dd { "seed " (record.seed) ", run " (record.id) } }
+            } @else {
+                div { dt { "run" } dd { (run.name()) } }
+                div { dt { "state" } dd { (run.state) } }
+                div { dt { "seed" } dd { (record.seed) } }
             }
-            div { dt { "time" } dd { (duration(record.seconds())) } }
-            div { dt { "device" } dd { (run.device()) } }
-            div { dt { "seed" } dd { (record.seed) } }
+            div { dt { "corpus" } dd { (run.corpus_name()) } }
+            div { dt { "epochs" } dd { (effort.epochs_text()) } }
+            @if let Some((name, cell)) = held_out {
+                div { dt { @if name.contains("nll") { "best held-out nats per time step" } @else { "best held-out nats per token" } } dd { (cell.text) @if let Some(spread) = cell.detail { " " (spread) } } }
+            }
+            div { dt { @if several { "time of a run" } @else { "time" } } dd { (effort.time_text()) @if let Some(time) = effort.paper_time { " (paper: " (time) ")" } } }
+            div { dt { "device" } dd { (effort.devices) } }
         }
     }
 }
@@ -125,13 +144,14 @@ fn outcome(state: State) -> &'static str {
     }
 }
 
-/// Every section that the run has something for, then its settings.
-pub fn run_sections(run: &RunRecord, drawings: &[(Section, Drawing)], links: Links) -> Markup {
+/// Every section that the runs have something for, then the settings.
+pub fn run_sections(group: &Group, drawings: &[(Section, Drawing)], links: Links) -> Markup {
+    let run = group.shown();
     html! {
         @for (section, id, name) in SECTIONS {
-            @if has_section(run, drawings, section) {
+            @if has_section(group, drawings, section) {
                 h2 id=(id) { (name) }
-                @for table in tables_of(run, section) { (table_markup(&table)) }
+                @for table in tables_of(group, section) { (table_markup(&table)) }
                 @if section == Section::Samples {
                     (samples(run, drawings, links))
                 } @else {
@@ -156,8 +176,9 @@ fn samples(run: &RunRecord, drawings: &[(Section, Drawing)], links: Links) -> Ma
     html! {
         @for (index, (sample, drawing)) in run.samples.iter().zip(rolls).enumerate() {
             (figure_with(drawing, links, html! {
+                p.tip aria-live="polite" {}
                 p {
-                    button.play type="button" hidden data-notes={ "notes-" (index) } data-panel=(super::super::figure::piano_roll::panel_of(run)) { "Play" }
+                    button.play type="button" hidden data-notes={ "notes-" (index) } data-panel=(piano_roll::panel_of(run)) { "Play" }
                     " " a href={ "samples/" (sample.file) } { "MIDI file" }
                     @if let Some(seed) = sample.seed { " · seed " (seed) }
                     @if let Some(temperature) = sample.temperature { " · temperature " (temperature) }

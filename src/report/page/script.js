@@ -54,6 +54,31 @@
     return oscillator;
   };
 
+  // Piano rolls: a place for each of the first notes, made from what the player plays.
+  const SVG = "http://www.w3.org/2000/svg";
+  const NAMES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
+  const notesOf = (button) => JSON.parse(document.getElementById(button.dataset.notes).textContent);
+  const players = [...document.querySelectorAll("button.play")];
+  for (const button of players) {
+    const drawing = button.closest("figure").querySelector("svg");
+    const [left, right, top, bottom, seconds, low, high] = button.dataset.panel.split(" ").map(Number);
+    const group = document.createElementNS(SVG, "g");
+    for (const [onset, length, pitch] of notesOf(button).slice(0, 400).filter(([onset]) => onset < seconds)) {
+      const spot = document.createElementNS(SVG, "circle");
+      spot.setAttribute("class", "spot");
+      spot.setAttribute("cx", left + ((right - left) * (onset + length / 2)) / seconds);
+      spot.setAttribute("cy", bottom - ((bottom - top) * (pitch - low + 0.5)) / (high - low + 1));
+      spot.setAttribute("r", 10);
+      spot.dataset.pitch = pitch;
+      const title = document.createElementNS(SVG, "title");
+      title.textContent = NAMES[pitch % 12] + (Math.floor(pitch / 12) - 1) + " at " + onset + " s for " + length + " s";
+      spot.append(title);
+      group.append(spot);
+    }
+    if (group.firstChild) group.firstChild.setAttribute("tabindex", "0");
+    drawing.append(group);
+  }
+
   // Figures: what a place tells is shown below; arrow keys move from place to place; Enter or a click plays its note.
   for (const figure of document.querySelectorAll("figure")) {
     const spots = [...figure.querySelectorAll(".spot")];
@@ -65,6 +90,7 @@
       const context = sound();
       tone(context, context.destination, Number(spot.dataset.pitch), context.currentTime + 0.02, 0.6, 0.25);
     };
+    spots.slice(1).forEach((spot) => spot.setAttribute("tabindex", "-1"));
     const focus = (index) => {
       const next = spots[(index + spots.length) % spots.length];
       spots.forEach((spot) => spot.setAttribute("tabindex", spot === next ? "0" : "-1"));
@@ -93,13 +119,13 @@
     cancelAnimationFrame(playing.frame);
     playing = null;
   };
-  for (const button of document.querySelectorAll("button.play")) {
+  for (const button of players) {
     button.hidden = false;
     button.addEventListener("click", () => {
       const again = playing && playing.button === button;
       stop();
       if (again) return;
-      const notes = JSON.parse(document.getElementById(button.dataset.notes).textContent);
+      const notes = notesOf(button);
       const context = sound();
       const output = context.createDynamicsCompressor();
       output.connect(context.destination);
@@ -107,7 +133,7 @@
       const voices = notes.map(([onset, length, pitch]) => tone(context, output, pitch, begin + onset, length, 0.12));
       const end = notes.reduce((latest, [onset, length]) => Math.max(latest, onset + length), 0);
       const drawing = button.closest("figure").querySelector("svg");
-      const head = document.createElementNS("http://www.w3.org/2000/svg", "line");
+      const head = document.createElementNS(SVG, "line");
       const [left, right, top, bottom, seconds] = button.dataset.panel.split(" ").map(Number);
       head.setAttribute("y1", top); head.setAttribute("y2", bottom);
       head.setAttribute("stroke", "#D55E00"); head.setAttribute("stroke-width", "4");

@@ -1,69 +1,138 @@
 //! Paper against measured: each claim of an experiment, what a run measured, and the verdict.
 
+use super::super::group::Group;
 use super::super::record::RunRecord;
+use super::super::seeds::{OverSeeds, RULE};
 use super::super::text::number;
 use super::{Cell, Table};
 use crate::claim::{Claim, Verdict};
 use crate::run::State;
 
-/// One claim judged by one run.
+/// One claim judged by the runs of an experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     /// The claim.
     pub claim: Claim,
-    /// What the run measured, if it did.
-    pub measured: Option<f64>,
+    /// What the runs measured, by seed.
+    pub measured: OverSeeds,
     /// What it comes to.
     pub verdict: Verdict,
-    /// The run, by experiment and id; absent if there is none.
-    pub run: Option<String>,
+    /// What it comes to for each seed.
+    pub by_seed: Vec<(u64, Verdict)>,
+    /// The runs, by experiment and id.
+    pub runs: Vec<String>,
     /// What a reader should know of the corpus, if it is not the paper's own.
     pub corpus: Option<String>,
     /// The same in a word or two, for every row.
     pub corpus_word: Option<&'static str>,
 }
 
-/// What `claim` comes to by `run`; without a run, a finished one or one at full size, that is "not run".
-pub fn judge(claim: &Claim, run: Option<&RunRecord>) -> Judged {
-    let mut judged = Judged {
-        claim: claim.clone(),
-        measured: None,
-        verdict: Verdict::NotRun("no finished run".to_owned()),
-        run: None,
-        corpus: None,
-        corpus_word: None,
-    };
-    let Some(run) = run else { return judged };
-    judged.run = Some(format!(
-        "{}/{}",
-        run.stored.record.experiment, run.stored.record.id
-    ));
-    let identity = run.stored.record.corpus.as_ref();
-    judged.corpus = identity
-        .filter(|corpus| corpus.synthetic || corpus.stand_in.is_some())
-        .map(|_| run.corpus_in_full());
-    judged.corpus_word = identity.and_then(|corpus| match (corpus.synthetic, &corpus.stand_in) {
-        (true, _) => Some("synthetic corpus"),
-        (false, Some(_)) => Some("stand-in corpus"),
-        (false, None) => None,
-    });
-    if run.stored.record.smoke {
-        judged.verdict = Verdict::NotRun("a smoke run's numbers mean nothing".to_owned());
-    } else if run.state != State::Finished {
-        judged.verdict = Verdict::NotRun("the run has not finished".to_owned());
-    } else {
-        judged.measured = claim
-            .metric
-            .as_deref()
-            .and_then(|metric| run.number(metric));
-        judged.verdict = match identity.is_some_and(|corpus| corpus.synthetic) {
-            true if claim.not_comparable.is_none() => {
-                Verdict::NotComparable("the corpus is synthetic".to_owned())
-            }
-            _ => claim.judge(&|name| run.number(name)),
+/// What `claim` comes to by the runs of `group`; without a run, a finished one or one at full size, that is "not run".
+///
+/// Over several seeds the verdict is that of the median seed, the weaker of the two in the middle.
+pub fn judge(claim: &Claim, group: Option<&Group>) -> Judged {
+    let Some(group) = group else {
+        return Judged {
+            claim: claim.clone(),
+            measured: OverSeeds::new(Vec::new()),
+            verdict: Verdict::NotRun("no finished run".to_owned()),
+            by_seed: Vec::new(),
+            runs: Vec::new(),
+            corpus: None,
+            corpus_word: None,
         };
+    };
+    let identity = group.shown().stored.record.corpus.as_ref();
+    let by_seed: Vec<(u64, Verdict)> = group
+        .runs()
+        .iter()
+        .map(|run| (run.stored.record.seed, judge_run(claim, run)))
+        .collect();
+    let measured = group.over_seeds(|run| {
+        let metric = claim.metric.as_deref().filter(|_| run.counts())?;
+        run.number(metric)
+    });
+    Judged {
+        claim: claim.clone(),
+        measured,
+        verdict: median(by_seed.iter().map(|(_, verdict)| verdict)),
+        by_seed,
+        runs: group.runs().iter().map(|run| run.name()).collect(),
+        corpus: identity
+            .filter(|corpus| corpus.synthetic || corpus.stand_in.is_some())
+            .map(|_| group.shown().corpus_in_full()),
+        corpus_word: identity.and_then(|corpus| match (corpus.synthetic, &corpus.stand_in) {
+            (true, _) => Some("synthetic corpus"),
+            (false, Some(_)) => Some("stand-in corpus"),
+            (false, None) => None,
+        }),
     }
-    judged
+}
+
+/// What `claim` comes to by one run.
+fn judge_run(claim: &Claim, run: &RunRecord) -> Verdict {
+    let identity = run.stored.record.corpus.as_ref();
+    if run.stored.record.smoke {
+        return Verdict::NotRun("a smoke run's numbers mean nothing".to_owned());
+    }
+    if run.state != State::Finished {
+        return Verdict::NotRun("the run has not finished".to_owned());
+    }
+    if identity.is_some_and(|corpus| corpus.synthetic) && claim.not_comparable.is_none() {
+        return Verdict::NotComparable("the corpus is synthetic".to_owned());
+    }
+    claim.judge(&|name| run.number(name))
+}
+
+/// The verdict in the middle when all are put in order, the weaker of two; those that judged nothing come last.
+///
+/// # Panics
+/// Without a verdict: a group has at least one run.
+pub fn median<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Verdict {
+    let rank = |verdict: &Verdict| match verdict {
+        Verdict::Reproduced => 0,
+        Verdict::Close => 1,
+        Verdict::Differs => 2,
+        Verdict::NotComparable(_) | Verdict::NotRun(_) | Verdict::PaperGivesNoNumber => 3,
+    };
+    let mut ordered: Vec<&Verdict> = verdicts.collect();
+    ordered.sort_by_key(|verdict| rank(verdict));
+    ordered[ordered.len() / 2].clone()
+}
+
+impl Judged {
+    /// What was measured, as a cell: the mean over seeds; of p-values, the largest.
+    pub fn measured_cell(&self) -> Cell {
+        let metric = self.claim.metric.as_deref().unwrap_or_default();
+        if metric.ends_with("p_value") || metric.ends_with("_p") {
+            self.measured.largest_cell()
+        } else {
+            self.measured.cell()
+        }
+    }
+
+    /// The verdict as a cell: how many of several seeds reach it, and which do not.
+    pub fn verdict_cell(&self) -> Cell {
+        let mut cell = verdict_cell(&self.verdict);
+        let judged = matches!(
+            self.verdict,
+            Verdict::Reproduced | Verdict::Close | Verdict::Differs
+        );
+        if self.by_seed.len() > 1 && judged {
+            let agree = self
+                .by_seed
+                .iter()
+                .filter(|it| it.1 == self.verdict)
+                .count();
+            cell.detail = Some(format!("{agree} of {} seeds", self.by_seed.len()));
+            if agree < self.by_seed.len() {
+                let line =
+                    |(seed, verdict): &(u64, Verdict)| format!("seed {seed}: {}", verdict.name());
+                cell.each_seed = self.by_seed.iter().map(line).collect();
+            }
+        }
+        cell
+    }
 }
 
 /// The table of judged claims; `None` if there are none.
@@ -74,8 +143,13 @@ pub fn fill(judged: &[Judged]) -> Option<Table> {
         .find_map(|it| it.corpus.as_ref())
         .map(|corpus| format!(" Corpus: {corpus}."))
         .unwrap_or_default();
+    let seeds = if judged.iter().any(|it| it.by_seed.len() > 1) {
+        format!(" {RULE}; a verdict is that of the median seed, the weaker of two in the middle.")
+    } else {
+        String::new()
+    };
     let caption = format!(
-        "What the paper says, what was measured, and what that comes to. A number is close within five tolerances.{corpus}"
+        "What the paper says, what was measured, and what that comes to. A number is close within five tolerances.{seeds}{corpus}"
     );
     let columns = vec![
         "the paper says",
@@ -110,25 +184,39 @@ fn row(judged: &Judged) -> Vec<Cell> {
     };
     let difference = claim
         .value
-        .zip(judged.measured)
-        .filter(|(paper, measured)| *paper != 0.0 && paper != measured);
-    let difference = difference.map(|(paper, measured)| {
-        format!("{:+.2} %", 100.0 * (measured - paper) / paper).replace('-', "−")
-    });
+        .zip(judged.measured.mean())
+        .filter(|(paper, measured)| *paper != 0.0 && paper != measured)
+        .map(|(paper, measured)| {
+            format!("{:+.2} %", 100.0 * (measured - paper) / paper).replace('-', "−")
+        });
     vec![
         Cell::text(&claim.says).with_detail(claim.note.clone()),
         Cell::text(&claim.place),
         Cell::number(claim.value),
-        Cell::number(judged.measured).with_detail(difference),
+        judged.measured_cell().with_detail(difference),
         Cell::text(bounds).with_detail(claim.metric.clone()),
-        verdict_cell(&judged.verdict),
-        Cell {
-            text: judged.run.clone().unwrap_or("–".to_owned()),
-            class: "run",
-            ..Cell::default()
-        }
-        .with_detail(judged.corpus_word.map(str::to_owned)),
+        judged.verdict_cell(),
+        runs_cell(&judged.runs).with_detail(judged.corpus_word.map(str::to_owned)),
     ]
+}
+
+/// The runs behind a row: one by name, of several their number and each name within reach.
+fn runs_cell(runs: &[String]) -> Cell {
+    let text = match runs {
+        [] => "–".to_owned(),
+        [only] => only.clone(),
+        several => format!("{} runs", several.len()),
+    };
+    Cell {
+        text,
+        class: "run",
+        each_seed: if runs.len() > 1 {
+            runs.to_vec()
+        } else {
+            Vec::new()
+        },
+        ..Cell::default()
+    }
 }
 
 /// A verdict as a cell.
@@ -179,5 +267,56 @@ pub fn tally(judged: &[Judged]) -> String {
         "no claims".to_owned()
     } else {
         parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_seed_decides_and_of_two_the_weaker() {
+        use Verdict::{Close, Differs, Reproduced};
+        let of = |verdicts: &[Verdict]| median(verdicts.iter());
+        assert_eq!(of(&[Reproduced, Differs, Reproduced]), Reproduced);
+        assert_eq!(of(&[Reproduced, Differs]), Differs);
+        assert_eq!(of(&[Differs, Reproduced, Close]), Close);
+        let missing = Verdict::NotRun("not measured".to_owned());
+        assert_eq!(of(&[missing.clone(), Reproduced]), missing);
+    }
+
+    #[test]
+    fn a_verdict_says_how_many_seeds_reach_it() {
+        let claim: Claim = serde_json::from_value(serde_json::json!({
+            "id": "a", "says": "b", "place": "c", "metric": "x.p_value", "expect": {"below": 0.05},
+        }))
+        .unwrap();
+        let by_seed = vec![
+            (1, Verdict::Reproduced),
+            (2, Verdict::Differs),
+            (3, Verdict::Reproduced),
+        ];
+        let values = [(1, 0.01), (2, 0.3), (3, 0.02)];
+        let judged = Judged {
+            claim,
+            measured: OverSeeds::new(values.map(|(seed, p)| (seed, p, String::new())).to_vec()),
+            verdict: median(by_seed.iter().map(|it| &it.1)),
+            by_seed,
+            runs: ["x/1", "x/2", "x/3"].map(str::to_owned).to_vec(),
+            corpus: None,
+            corpus_word: None,
+        };
+        let cells = row(&judged);
+        assert_eq!(cells[3].text, "0.3000");
+        assert_eq!(
+            cells[5].each_seed,
+            [
+                "seed 1: reproduced",
+                "seed 2: differs",
+                "seed 3: reproduced"
+            ]
+        );
+        assert_eq!(cells[5].detail.as_deref(), Some("2 of 3 seeds"));
+        assert_eq!(cells[6].text, "3 runs");
     }
 }

@@ -1,17 +1,18 @@
 //! The paper's conclusion, judged: from the figures' verdicts, held-out likelihood against baselines, and how much samples copy.
 
+use super::super::group::Group;
 use super::super::record::RunRecord;
 use super::super::text::number;
-use super::claims::{Judged, verdict_cell};
+use super::claims::{Judged, median, verdict_cell};
 use super::{Cell, Table};
 use crate::claim::Verdict;
 
-/// What the conclusion is judged from: one experiment's run and its judged claims.
+/// What the conclusion is judged from: one experiment's runs and its judged claims.
 pub struct Evidence<'a> {
     /// The experiment's name.
     pub experiment: &'a str,
-    /// The run that is shown for it.
-    pub run: Option<&'a RunRecord>,
+    /// The runs that stand for it.
+    pub group: Option<&'a Group<'a>>,
     /// Its claims.
     pub judged: &'a [Judged],
 }
@@ -29,8 +30,10 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
             rows.push(vec![
                 Cell::text(format!("{}: {}", judged.claim.place, judged.claim.says)),
                 Cell::text(experiment).with_detail(judged.corpus_word.map(str::to_owned)),
-                Cell::number(judged.measured).with_detail(judged.claim.metric.clone()),
-                verdict_cell(&judged.verdict),
+                judged
+                    .measured_cell()
+                    .with_detail(judged.claim.metric.clone()),
+                judged.verdict_cell(),
             ]);
         }
     }
@@ -38,16 +41,17 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         return None;
     }
     for it in evidence {
-        let Some(run) = it.run.filter(|run| run.counts()) else {
+        let Some(group) = it.group.filter(|group| group.shown().counts()) else {
             continue;
         };
+        let run = group.shown();
         let synthetic = run
             .stored
             .record
             .corpus
             .as_ref()
             .is_some_and(|corpus| corpus.synthetic);
-        if let Some((cell, verdict)) = likelihood(run).filter(|_| !synthetic) {
+        if let Some((cell, verdict)) = likelihood(group).filter(|_| !synthetic) {
             // The paper says of its sigmoid model that it did not learn: how well ours does is no evidence for the conclusion.
             if !run.models_keys() {
                 verdicts.push(verdict.clone());
@@ -55,12 +59,13 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
             let corpus = Cell::text(it.experiment).with_detail(Some(run.corpus_name()));
             rows.push(vec![Cell::text("Held-out nats per step are below the unigram's and the first-order Markov baseline's"), corpus, cell, verdict_cell(&verdict)]);
         }
-        if let Some(overlap) = overlap(run).filter(|_| !synthetic) {
+        let overlap = group.over_seeds(overlap);
+        if overlap.mean().is_some() && !synthetic {
             let what = "Share of the samples' runs of eight tokens that occur in train: high means copying";
             rows.push(vec![
                 Cell::text(what),
                 Cell::text(it.experiment),
-                Cell::number(Some(overlap)),
+                overlap.cell(),
                 Cell::text("–"),
             ]);
         }
@@ -78,7 +83,7 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         ),
         Cell::text("all"),
         Cell::number(None),
-        verdict_cell(&overall(&verdicts)),
+        verdict_cell(&overall(&verdicts)).with_detail(differing(&verdicts)),
     ]);
     let caption = "The paper's conclusion, judged: reproduced if every sentence about a figure is, and every token model's held-out score is below both \
                    baselines. Whether people take the music for a human's was not measured.";
@@ -88,6 +93,16 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         columns: vec!["evidence", "experiment", "measured", "verdict"],
         rows,
     })
+}
+
+/// How much of the evidence differs, if any does.
+fn differing(verdicts: &[Verdict]) -> Option<String> {
+    let differ = verdicts
+        .iter()
+        .filter(|it| **it == Verdict::Differs)
+        .count();
+    let all = verdicts.len();
+    (differ > 0).then(|| format!("{differ} of {all} pieces of evidence differ"))
 }
 
 /// The weakest of the verdicts.
@@ -115,22 +130,30 @@ fn overall(verdicts: &[Verdict]) -> Verdict {
     }
 }
 
-/// A run's test score beside its baselines', in nats per step: the one that answers for unknown tokens where there is one.
-fn likelihood(run: &RunRecord) -> Option<(Cell, Verdict)> {
-    let score = run
-        .number("test.nll_per_step.last")
-        .or_else(|| run.number("test.loss.last"))?;
+/// The test score beside the baselines', in nats per step: the one that answers for unknown tokens where there is one.
+fn likelihood(group: &Group) -> Option<(Cell, Verdict)> {
     let (unigram, markov) = (
-        run.number("baseline.unigram.test")?,
-        run.number("baseline.markov.test")?,
+        group.shown().number("baseline.unigram.test")?,
+        group.shown().number("baseline.markov.test")?,
     );
-    let verdict = if score < unigram && score < markov {
-        Verdict::Reproduced
-    } else {
-        Verdict::Differs
-    };
+    let scores = group.over_seeds(|run| {
+        let density = run.number("test.nll_per_step.last");
+        density.or_else(|| run.number("test.loss.last"))
+    });
+    scores.mean()?;
+    let verdicts: Vec<Verdict> = scores
+        .values()
+        .map(|score| {
+            if score < unigram && score < markov {
+                Verdict::Reproduced
+            } else {
+                Verdict::Differs
+            }
+        })
+        .collect();
     let beside = format!("unigram {}, Markov {}", number(unigram), number(markov));
-    Some((Cell::number(Some(score)).with_detail(Some(beside)), verdict))
+    let cell = scores.cell().with_detail(Some(beside));
+    Some((cell, median(verdicts.iter())))
 }
 
 /// The mean over the run's samples of the share of their n-grams that occur in train.

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::super::group::Group;
 use super::super::record::{RunRecord, at_path};
+use super::super::seeds::RULE;
 use super::super::text::number;
 use super::{Cell, Table};
 
@@ -13,8 +15,9 @@ const LABELS: [(&str, &str); 4] = [
     ("register", "low, middle, high"),
 ];
 
-/// How labels keep together in each map; `None` if the run measured no map.
-pub fn fill_labels(run: &RunRecord) -> Option<Table> {
+/// How labels keep together in each map; `None` if the runs measured no map.
+pub fn fill_labels(group: &Group) -> Option<Table> {
+    let run = group.shown();
     let mut rows = Vec::new();
     for (map, statistics) in run.maps() {
         for (labels, name) in LABELS
@@ -22,25 +25,27 @@ pub fn fill_labels(run: &RunRecord) -> Option<Table> {
             .filter(|(labels, _)| at_path(statistics, &format!("{labels}.trained")).is_some())
         {
             let found = |path: &str| number_at(statistics, &format!("{labels}.{path}"));
-            let tested = |space: &str, statistic: &str| {
-                Cell::number(found(&format!("{space}.{statistic}")))
-                    .with_detail(found(&format!("{space}.{statistic}_p")).map(p_value))
-            };
+            let path = |path: &str| format!("analysis.{map}.{labels}.{path}");
+            let tested = |of: &str| tested(group, &path(of), &[("p", &path(&format!("{of}_p")))]);
+            let mean = |of: &str| group.over_seeds(|run| run.number(&path(of))).cell();
             let spread = found("tsne.purity_over_seeds.smallest")
                 .zip(found("tsne.purity_over_seeds.largest"));
-            let spread = spread.map(|(low, high)| format!("{low:.3} to {high:.3} over seeds"));
+            let spread = spread.map(|(low, high)| format!("{low:.3} to {high:.3} over maps"));
             rows.push(vec![
                 Cell::text(map.replace('-', " ")).with_detail(
                     number_at(statistics, "rows").map(|rows| format!("{rows} tokens")),
                 ),
                 Cell::text(*name).with_detail(sizes(statistics, labels)),
-                tested("trained", "purity"),
-                tested("untrained", "purity"),
-                Cell::number(found("trained.purity_chance")),
-                Cell::number(found("tsne.purity")).with_detail(spread),
-                tested("pca", "purity"),
-                tested("trained", "silhouette"),
-                tested("untrained", "silhouette"),
+                tested("trained.purity"),
+                tested("untrained.purity"),
+                mean("trained.purity_chance"),
+                match group.runs().len() {
+                    1 => mean("tsne.purity").with_detail(spread),
+                    _ => mean("tsne.purity"),
+                },
+                tested("pca.purity"),
+                tested("trained.silhouette"),
+                tested("untrained.silhouette"),
             ]);
         }
     }
@@ -49,11 +54,15 @@ pub fn fill_labels(run: &RunRecord) -> Option<Table> {
     let caption = format!(
         "Do labels keep together? Purity: the share of a note's {} nearest neighbours (Euclidean) with its own label. p: the share of {} \
          shuffles of the labels that give at least as much, one-sided; chance is their mean. Mid-range: pitches {} to {}, the middle half of \
-         the played notes. Corpus: {}.",
+         the played notes. Over maps: over t-SNE seeds.{} Corpus: {}.",
         setting("settings.neighbours"),
         setting("settings.permutations"),
         setting("mid_range.lowest"),
         setting("mid_range.highest"),
+        match group.runs().len() {
+            1 => String::new(),
+            _ => format!(" {RULE}."),
+        },
         run.corpus_name(),
     );
     let columns = vec![
@@ -76,7 +85,8 @@ pub fn fill_labels(run: &RunRecord) -> Option<Table> {
 }
 
 /// How faithful each flat map is to the rows it shows; `None` if the run measured no map.
-pub fn fill_maps(run: &RunRecord) -> Option<Table> {
+pub fn fill_maps(group: &Group) -> Option<Table> {
+    let run = group.shown();
     const SPACES: [(&str, &str); 3] = [
         ("tsne", "t-SNE"),
         ("pca", "principal components"),
@@ -114,8 +124,11 @@ pub fn fill_maps(run: &RunRecord) -> Option<Table> {
             ]);
         }
     }
-    let caption = "How faithful are the maps? Trustworthiness and continuity of nearest neighbours, 1 at best; the divergence that t-SNE \
-                   minimises, in nats; and how far maps of other seeds lie once aligned (Procrustes distance, 0 to 1, mean over pairs).";
+    let caption = format!(
+        "How faithful are the maps? Trustworthiness and continuity of nearest neighbours, 1 at best; the divergence that t-SNE \
+                   minimises, in nats; and how far maps of other seeds lie once aligned (Procrustes distance, 0 to 1, mean over pairs).{}",
+        group.only_shown()
+    );
     let columns = vec![
         "map",
         "picture",
@@ -124,15 +137,34 @@ pub fn fill_maps(run: &RunRecord) -> Option<Table> {
         "KL divergence",
         "seed to seed",
     ];
-    (!rows.is_empty()).then(|| Table {
+    (!rows.is_empty()).then_some(Table {
         name: "maps",
-        caption: caption.to_owned(),
+        caption,
         columns,
         rows,
     })
 }
 
-fn p_value(p: f64) -> String {
+/// A measured number over seeds, and below it its p-values: of several seeds, the largest of each.
+pub(super) fn tested(group: &Group, value: &str, ps: &[(&str, &str)]) -> Cell {
+    let in_words = |run: &RunRecord| {
+        let of =
+            |(name, path): &(&str, &str)| Some(format!("{name} {}", number(run.number(path)?)));
+        ps.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+    };
+    let values = group.noted(|run| Some((run.number(value)?, in_words(run))));
+    let largest = |(name, path): &(&str, &str)| {
+        let largest = group.over_seeds(|run| run.number(path)).largest()?;
+        Some(format!("{name} ≤ {}", number(largest)))
+    };
+    let of_all = values
+        .varies()
+        .then(|| ps.iter().filter_map(largest).collect::<Vec<_>>().join(", "));
+    values.cell().with_detail(of_all)
+}
+
+/// `p` and the number.
+pub(super) fn p_value(p: f64) -> String {
     format!("p {}", number(p))
 }
 
@@ -145,6 +177,7 @@ fn sizes(statistics: &Value, labels: &str) -> Option<String> {
     Some(sizes.collect::<Vec<_>>().join(", "))
 }
 
-fn number_at(value: &Value, path: &str) -> Option<f64> {
+/// The number at a dotted path.
+pub(super) fn number_at(value: &Value, path: &str) -> Option<f64> {
     at_path(value, path).and_then(Value::as_f64)
 }

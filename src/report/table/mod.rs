@@ -4,11 +4,13 @@ pub mod claims;
 pub mod conclusion;
 pub mod corpus;
 pub mod embeddings;
+pub mod geometry;
+pub mod glance;
 pub mod hyperparameters;
 pub mod results;
 
 use super::figure::Section;
-use super::record::RunRecord;
+use super::group::Group;
 
 /// A table of text, ready to be set.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Cell {
     pub number: Option<f64>,
     /// A smaller line beneath it.
     pub detail: Option<String>,
+    /// What is behind it seed by seed, a line each; empty where there is nothing more to tell.
+    pub each_seed: Vec<String>,
     /// Where it leads, relative to the page.
     pub link: Option<String>,
     /// What kind of cell it is, for its colour and shape; empty for most.
@@ -59,22 +63,24 @@ impl Cell {
         }
     }
 
-    /// The cell with a smaller line beneath.
+    /// The cell with a smaller line beneath, after what stands there already.
     pub fn with_detail(mut self, detail: Option<String>) -> Self {
-        self.detail = detail.filter(|it| !it.is_empty());
+        let lines = self.detail.into_iter().chain(detail);
+        let lines: Vec<String> = lines.filter(|it| !it.is_empty()).collect();
+        self.detail = (!lines.is_empty()).then(|| lines.join("; "));
         self
     }
 }
 
-/// One kind of table: how a run's record becomes one, if it has anything of the kind.
+/// One kind of table: how runs become one, if their records have anything of the kind.
 pub struct TableKind {
     /// Its part of the page.
     pub section: Section,
     /// Fills it.
-    pub fill: fn(&RunRecord) -> Option<Table>,
+    pub fill: fn(&Group) -> Option<Table>,
 }
 
-/// Every table of one run, in page order; the paper against what was measured stands before them all.
+/// Every table of an experiment, in page order; the paper against what was measured stands before them all.
 pub const TABLES: &[TableKind] = &[
     TableKind {
         section: Section::Learning,
@@ -89,8 +95,16 @@ pub const TABLES: &[TableKind] = &[
         fill: embeddings::fill_maps,
     },
     TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill,
+    },
+    TableKind {
+        section: Section::Embeddings,
+        fill: geometry::fill_steps,
+    },
+    TableKind {
         section: Section::Corpus,
-        fill: corpus::fill,
+        fill: |group| corpus::fill(group.shown()),
     },
 ];
 
@@ -115,9 +129,17 @@ impl Table {
         });
         markdown.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
         for row in &self.rows {
-            let cells = row.iter().map(|cell| match &cell.detail {
-                Some(detail) => format!("{} ({})", escape(&cell.text), escape(detail)),
-                None => escape(&cell.text),
+            let cells = row.iter().map(|cell| {
+                let details: Vec<String> = cell
+                    .detail
+                    .iter()
+                    .chain(&cell.each_seed)
+                    .map(|it| escape(it))
+                    .collect();
+                match details.is_empty() {
+                    true => escape(&cell.text),
+                    false => format!("{} ({})", escape(&cell.text), details.join("; ")),
+                }
             });
             markdown.push_str(&format!("| {} |\n", cells.collect::<Vec<_>>().join(" | ")));
         }

@@ -1,6 +1,8 @@
 //! Final and best metrics by split, beside the numbers they are set against.
 
-use super::super::record::RunRecord;
+use super::super::group::Group;
+use super::super::record::{Metric, RunRecord};
+use super::super::seeds::RULE;
 use super::super::text::number;
 use super::{Cell, Table};
 use crate::metric::metric as registered;
@@ -13,48 +15,52 @@ const SHOWN: [(&str, &str); 4] = [
     ("frame_accuracy", "TP / (TP + FP + FN)"),
 ];
 
-/// The results of a run; `None` if it measured nothing.
-pub fn fill(run: &RunRecord) -> Option<Table> {
+/// The results of a group of runs; `None` if it measured nothing.
+pub fn fill(group: &Group) -> Option<Table> {
+    let run = group.shown();
     let mut rows = Vec::new();
-    for (metric, counts) in SHOWN {
-        let direction = registered(metric).direction;
+    // The loss of a model of keys is its likelihood per step: one of them suffices.
+    let has_density = run.metrics.iter().any(|row| row.metric == "nll_per_step");
+    let repeated = |metric: &str| metric == "loss" && run.models_keys() && has_density;
+    for (metric, counts) in SHOWN.iter().filter(|(metric, _)| !repeated(metric)) {
         let unit = match run.unit(metric) {
-            "" => counts,
+            "" => *counts,
             unit => unit,
         };
         for split in ["train", "valid", "test"] {
-            let mut measured = run
-                .metrics
-                .iter()
-                .filter(|row| row.split == split && row.metric == metric);
-            let finite = measured.clone().filter(|row| row.value.is_finite());
-            let best =
-                finite.min_by(|a, b| direction.cost(a.value).total_cmp(&direction.cost(b.value)));
-            if let Some(last) = measured.next_back() {
-                let yardsticks = run.yardsticks(metric, split);
-                let yardsticks = yardsticks
-                    .iter()
-                    .map(|(name, value)| format!("{name} {}", number(*value)));
-                let yardsticks = yardsticks.collect::<Vec<_>>().join(", ");
-                rows.push(vec![
-                    Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
-                    Cell::text(split),
-                    Cell::number(Some(last.value))
-                        .with_detail(Some(format!("epoch {}", last.epoch))),
-                    Cell::number(best.map(|row| row.value))
-                        .with_detail(best.map(|row| format!("epoch {}", row.epoch))),
-                    Cell::text(if yardsticks.is_empty() {
-                        "–".to_owned()
-                    } else {
-                        yardsticks
-                    }),
-                ]);
+            let found = |of: fn(&RunRecord, &str, &str) -> Option<(f64, String)>| {
+                group.noted(|run| of(run, metric, split))
+            };
+            let last = found(last);
+            if last.mean().is_none() {
+                continue;
             }
+            let yardsticks = run.yardsticks(metric, split);
+            let yardsticks = yardsticks
+                .iter()
+                .map(|(name, value)| format!("{name} {}", number(*value)));
+            let yardsticks = yardsticks.collect::<Vec<_>>().join(", ");
+            rows.push(vec![
+                Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
+                Cell::text(split),
+                last.cell(),
+                found(best).cell(),
+                Cell::text(if yardsticks.is_empty() {
+                    "–".to_owned()
+                } else {
+                    yardsticks
+                }),
+            ]);
         }
     }
+    let rule = if group.runs().len() > 1 {
+        format!(" {RULE}.")
+    } else {
+        String::new()
+    };
     let caption = format!(
-        "Results of {}, and what to set them beside. Corpus: {}.",
-        run.title(),
+        "Results of {}, and what to set them beside.{rule} Corpus: {}.",
+        group.title(),
         run.corpus_name()
     );
     (!rows.is_empty()).then_some(Table {
@@ -63,4 +69,31 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
         columns: vec!["metric", "split", "last", "best", "to set beside"],
         rows,
     })
+}
+
+/// A run's last value of a metric on a split, and its epoch.
+fn last(run: &RunRecord, metric: &str, split: &str) -> Option<(f64, String)> {
+    measured(run, metric, split).next_back().map(with_epoch)
+}
+
+/// A run's best value of a metric on a split, and its epoch.
+fn best(run: &RunRecord, metric: &str, split: &str) -> Option<(f64, String)> {
+    let cost = |row: &&Metric| registered(metric).direction.cost(row.value);
+    measured(run, metric, split)
+        .filter(|row| row.value.is_finite())
+        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        .map(with_epoch)
+}
+
+fn measured<'a>(
+    run: &'a RunRecord,
+    metric: &'a str,
+    split: &'a str,
+) -> impl DoubleEndedIterator<Item = &'a Metric> {
+    let rows = run.metrics.iter();
+    rows.filter(move |row| row.split == split && row.metric == metric)
+}
+
+fn with_epoch(row: &Metric) -> (f64, String) {
+    (row.value, format!("epoch {}", row.epoch))
 }

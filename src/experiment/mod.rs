@@ -3,6 +3,9 @@
 //! An experiment file holds only what differs from the written defaults. Each room defines the settings of its own part;
 //! this file composes them, so that the resolved experiment spells out every value that a run depends on.
 
+mod location;
+mod written;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,11 +31,16 @@ use crate::training::{EvaluationConfig, TrainingConfig};
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// The experiment's title in reports.
+    #[serde(default)]
     pub title: String,
     /// What the experiment asks, in a sentence.
     #[serde(default)]
     pub question: String,
+    /// The experiment that this one varies, as a file beside it: whatever this one does not set is as it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// A corpus of the catalogue, or a directory or archive of MIDI files.
+    #[serde(default)]
     pub corpus: String,
     /// How scores become tokens.
     #[serde(default)]
@@ -73,35 +81,41 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Reads `path`, applies the overrides (`training.epochs=3`) and checks the result.
+    /// Reads `path` over its base, applies the overrides (`training.epochs=3`) and checks the result.
     ///
     /// An error names the file, the line, the field and, for a misspelt one, the nearest valid name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("failed to read experiment '{}'", path.display()))?;
-        let read = || {
-            let experiment = Self::parse(&text, overrides)?;
+        let text = read(path)?;
+        let resolve = || {
+            let experiment = Self::resolve(&text, tree(path, &text, MOST_BASES)?, overrides)?;
             let corpus = &experiment.corpus;
             let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
             let missing = || anyhow!("corpus: {}", unknown(corpus));
             ensure!(exists, located(missing(), &text, overrides));
+            written::check(&experiment).map_err(|error| located(error, &text, overrides))?;
             Ok(experiment)
         };
-        read().with_context(|| format!("in experiment '{}'", path.display()))
+        resolve().with_context(|| format!("in experiment '{}'", path.display()))
     }
 
-    /// The same from the text of an experiment; whether its corpus is there is not asked.
+    /// The same from the text of an experiment that is whole, as a record keeps it: whether its corpus is there, and whether its
+    /// claims and reasons name things that there are, is not asked, so that a later harness reads what an earlier one accepted.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let mut experiment: Self = serde_yaml::from_str(text).map_err(explain)?;
-        if !overrides.is_empty() {
-            let mut value: Value = serde_yaml::from_str(text).map_err(explain)?;
-            for entry in overrides {
-                apply_override(&mut value, entry)?;
-            }
-            experiment = serde_yaml::from_value(value)
-                .map_err(explain)
-                .with_context(|| format!("with the overrides {}", overrides.join(", ")))?;
+        Self::resolve(text, yaml(text)?, overrides)
+    }
+
+    /// `tree` with the overrides. `text` is what errors are located in: all of the tree, or what lies over its base.
+    fn resolve(text: &str, mut tree: Value, overrides: &[String]) -> Result<Self> {
+        for entry in overrides {
+            apply_override(&mut tree, entry)?;
         }
+        let mut experiment: Result<Self> =
+            serde_yaml::from_value(tree).map_err(|error| explain(error, text));
+        if !overrides.is_empty() {
+            experiment =
+                experiment.with_context(|| format!("with the overrides {}", overrides.join(", ")));
+        }
+        let experiment = experiment?;
         experiment
             .check()
             .map_err(|error| located(error, text, overrides))?;
@@ -126,6 +140,10 @@ impl Experiment {
     /// Checks what no type can say. An error begins with the dotted key at fault.
     fn check(&self) -> Result<()> {
         ensure!(!self.title.trim().is_empty(), "title must not be empty");
+        ensure!(
+            !self.corpus.is_empty(),
+            "corpus must name a corpus of `harness corpus list`, or your own MIDI files"
+        );
         self.encoding.build()?;
         self.split.check()?;
         self.model.validate()?;
@@ -157,15 +175,64 @@ impl Experiment {
         );
         for name in self.tolerances.keys() {
             let known = || METRICS.iter().map(|metric| metric.name);
-            let hint = nearest(name, known())
-                .map(|it| format!("; did you mean `{it}`?"))
-                .unwrap_or_default();
             ensure!(
                 known().any(|it| it == name),
-                "tolerances.{name} is of a metric that is not measured{hint}"
+                "tolerances.{name} is of a metric that is not measured{}",
+                hint(name, known())
             );
         }
         Ok(())
+    }
+}
+
+/// The most experiments in a chain of bases; a longer one is taken for a circle.
+const MOST_BASES: usize = 8;
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read experiment '{}'", path.display()))
+}
+
+/// The keys and values of an experiment's text, or of as much of one as stands over a base.
+fn yaml(text: &str) -> Result<Value> {
+    // Some editors put a byte order mark before the first character; the parser takes it for a document of its own.
+    let text = text.trim_start_matches('\u{feff}');
+    check_shape(text)?;
+    let explain = |error| explain(error, text);
+    // What is read as an experiment, and not as any YAML, has lines and fields to name.
+    serde_yaml::from_str::<Experiment>(text).map_err(explain)?;
+    serde_yaml::from_str(text).map_err(explain)
+}
+
+/// The experiment of `text`, the content of `path`, laid over its base.
+fn tree(path: &Path, text: &str, most_bases: usize) -> Result<Value> {
+    let own = yaml(text);
+    let own = match most_bases {
+        MOST_BASES => own?,
+        _ => own.with_context(|| format!("in its base '{}'", path.display()))?,
+    };
+    let Some(base) = own.get("base").and_then(Value::as_str) else {
+        return Ok(own);
+    };
+    ensure!(
+        most_bases > 0,
+        "base: more than {MOST_BASES} experiments, each the base of another: is it a circle?"
+    );
+    let base = path.with_file_name(base);
+    let mut below = tree(&base, &read(&base)?, most_bases - 1)?;
+    lay_over(&mut below, own);
+    Ok(below)
+}
+
+/// Sets in `below` what `above` sets: mappings key by key, anything else whole.
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Mapping(below), Value::Mapping(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
     }
 }
 
@@ -192,24 +259,65 @@ fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
     Ok(())
 }
 
-/// A YAML error with the nearest valid name where a field or a value is misspelt.
-fn explain(error: serde_yaml::Error) -> anyhow::Error {
+/// How deep lists and mappings may nest: the parser's own limit, which it reaches only after time that grows with the square.
+const DEEPEST: usize = 128;
+
+/// Refuses what is YAML but no experiment, in words that its writer understands.
+fn check_shape(text: &str) -> Result<()> {
+    let is_empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    ensure!(
+        !text.lines().all(is_empty),
+        "the file is empty: an experiment has at least a `title` and a `corpus`"
+    );
+    let (mut depth, mut line) = (0usize, 1);
+    for byte in text.bytes() {
+        match byte {
+            b'\n' => line += 1,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        ensure!(
+            depth <= DEEPEST,
+            "line {line}: more than {DEEPEST} brackets are open"
+        );
+    }
+    Ok(())
+}
+
+/// A YAML error with the nearest valid name where a field or a value is misspelt, and with the line of a key that stands twice.
+fn explain(error: serde_yaml::Error, text: &str) -> anyhow::Error {
     let message = error.to_string();
+    if let Some(key) = message.strip_prefix("duplicate field `")
+        && let Some((key, _)) = key.split_once('`')
+        && let Some((first, second)) = location::twice(text, key)
+    {
+        return anyhow!("line {second}: `{key}` stands twice; it was already set in line {first}");
+    }
+    if message.contains("expected struct Experiment") {
+        return anyhow!(
+            "line 1: {message}: an experiment is a mapping, with lines such as `title: …`"
+        );
+    }
     let Some((_, rest)) = message.split_once("unknown ") else {
         return anyhow!(message);
     };
     let mut names = rest.split('`').skip(1).step_by(2);
-    let Some(given) = names.next() else {
-        return anyhow!(message);
-    };
-    match nearest(given, names) {
-        Some(name) => anyhow!("{message}; did you mean `{name}`?"),
+    match names.next() {
+        Some(given) => anyhow!("{message}{}", hint(given, names)),
         None => anyhow!(message),
     }
 }
 
+/// What to ask the writer of `given`: whether the nearest of the candidates was meant, if any is near.
+fn hint<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    nearest(given, candidates)
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
+}
+
 /// The candidate most like `given`, if any is alike enough to be meant.
-pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|name| (strsim::damerau_levenshtein(given, name), name))
         .min()
@@ -219,39 +327,10 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
 
 /// `error`, which begins with the dotted key at fault, with the line of `text` that has the key, unless overrides moved it.
 fn located(error: anyhow::Error, text: &str, overrides: &[String]) -> anyhow::Error {
-    match line_of(text, &error.to_string()) {
+    match location::line_of(text, &error.to_string()) {
         Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
         _ => error,
     }
-}
-
-/// The line (from 1) of the dotted key that `problem` begins with, in block-style YAML; else that of the nearest key above it.
-fn line_of(text: &str, problem: &str) -> Option<usize> {
-    let dotted = problem.split([' ', ':']).next()?;
-    let mut wanted = dotted.split('.');
-    let mut key = wanted.next()?;
-    let (mut found, mut parent_indent) = (None, None);
-    for (number, line) in text.lines().enumerate() {
-        let content = line.trim_start();
-        let indent = line.len() - content.len();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        if found.is_some() && parent_indent.is_some_and(|parent| indent <= parent) {
-            break;
-        }
-        if content
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with(':'))
-        {
-            (found, parent_indent) = (Some(number + 1), Some(indent));
-            match wanted.next() {
-                Some(next) => key = next,
-                None => break,
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -295,6 +374,50 @@ mod tests {
         let text = "title: A test\ncorpus: counterpoint\ntraining:\n  seed: 1\n  epochs: 0\n";
         let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
         assert_eq!(error, "line 5: training.epochs must be at least 1");
+    }
+
+    #[test]
+    fn what_is_no_experiment_says_so_in_its_line() {
+        let refusal = |text: &str| format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        for empty in ["", "\u{feff}", "\n# nothing yet\n"] {
+            assert!(refusal(empty).starts_with("the file is empty"), "{empty:?}");
+        }
+        assert!(refusal("just text").starts_with("line 1: invalid type: string"));
+        assert_eq!(
+            refusal(&format!("{MINIMAL}corpus: muse\n")),
+            "line 7: `corpus` stands twice; it was already set in line 2"
+        );
+        let deep = format!("title: A test\ncorpus: {}\n", "[".repeat(1_000_000));
+        assert_eq!(refusal(&deep), "line 2: more than 128 brackets are open");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_an_experiment() {
+        let marked = Experiment::parse(&format!("\u{feff}{MINIMAL}"), &[]).unwrap();
+        assert_eq!(marked, Experiment::parse(MINIMAL, &[]).unwrap());
+    }
+
+    #[test]
+    fn a_variant_says_only_what_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("base.yaml"), MINIMAL).unwrap();
+        let variant = "title: A variant\nbase: base.yaml\ntraining:\n  batch_size: 7\n";
+        std::fs::write(path("variant.yaml"), variant).unwrap();
+        let base = Experiment::load(&path("base.yaml"), &[]).unwrap();
+        let variant = Experiment::load(&path("variant.yaml"), &[]).unwrap();
+        let mut expected = base.clone();
+        expected.title = "A variant".to_string();
+        expected.base = Some("base.yaml".to_string());
+        expected.training.batch_size = 7;
+        assert_eq!(variant, expected);
+
+        std::fs::write(path("base.yaml"), "title: A circle\nbase: variant.yaml\n").unwrap();
+        let error = format!(
+            "{:#}",
+            Experiment::load(&path("variant.yaml"), &[]).unwrap_err()
+        );
+        assert!(error.contains("is it a circle?"), "{error}");
     }
 
     #[test]

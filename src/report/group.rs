@@ -1,0 +1,218 @@
+//! Runs of one experiment that differ in nothing but their training seed: what a mean and a verdict are taken over.
+
+use serde_json::Value;
+
+use super::record::RunRecord;
+use super::seeds::OverSeeds;
+use crate::run::{SettingChange, State, changed_settings};
+
+/// Keys of a resolved experiment that say nothing of what is computed.
+const PROSE: [&str; 7] = [
+    "title",
+    "question",
+    "claims",
+    "paper",
+    "chosen",
+    "tolerances",
+    "base",
+];
+
+/// Runs that differ in their training seed alone, and the one of them that figures of a single run show.
+#[derive(Debug, Clone)]
+pub struct Group<'a> {
+    runs: Vec<&'a RunRecord>,
+}
+
+impl<'a> Group<'a> {
+    /// One run by itself.
+    pub fn alone(run: &'a RunRecord) -> Self {
+        Self { runs: vec![run] }
+    }
+
+    /// The group that stands for an experiment, of all its runs; `None` without any.
+    ///
+    /// Of the finished runs at full size, those with the most epochs planned, of these the newest decides which settings
+    /// are shown; every such run with the same settings and corpus belongs to the group, for each seed the newest. Without
+    /// a finished run at full size, the newest finished run stands alone, else the newest.
+    pub fn choose(runs: impl Iterator<Item = &'a RunRecord> + Clone) -> Option<Self> {
+        let newest = runs.clone().max_by_key(|run| {
+            let epochs = run.number("experiment.training.epochs").unwrap_or(0.0);
+            (
+                run.counts(),
+                run.state == State::Finished,
+                if run.counts() { epochs as u64 } else { 0 },
+                run.stored.record.number,
+            )
+        })?;
+        if !newest.counts() {
+            return Some(Self::alone(newest));
+        }
+        let mut members: Vec<&RunRecord> = runs
+            .filter(|run| run.counts() && same_but_for_the_seed(run, newest))
+            .collect();
+        let record = |run: &RunRecord| (run.stored.record.seed, run.stored.record.number);
+        members.sort_by_key(|run| (record(run).0, std::cmp::Reverse(record(run).1)));
+        members.dedup_by_key(|run| run.stored.record.seed);
+        Some(Self { runs: members })
+    }
+
+    /// The run that figures of a single run show: that of the smallest seed.
+    pub fn shown(&self) -> &'a RunRecord {
+        self.runs[0]
+    }
+
+    /// Every run, by seed.
+    pub fn runs(&self) -> &[&'a RunRecord] {
+        &self.runs
+    }
+
+    /// What each run says to a question about a number, by seed; runs that have no answer are left out.
+    pub fn over_seeds(&self, answer: impl Fn(&RunRecord) -> Option<f64>) -> OverSeeds {
+        self.noted(|run| Some((answer(run)?, String::new())))
+    }
+
+    /// The same, each answer with a word on it.
+    pub fn noted(&self, answer: impl Fn(&RunRecord) -> Option<(f64, String)>) -> OverSeeds {
+        let answered = self.runs.iter().filter_map(|run| {
+            let (value, note) = answer(run)?;
+            Some((run.stored.record.seed, value, note))
+        });
+        OverSeeds::new(answered.collect())
+    }
+
+    /// The group in a few words, such as `sigmoid run 1` or `sigmoid, 3 seeds`.
+    pub fn title(&self) -> String {
+        match self.runs[..] {
+            [only] => only.title(),
+            _ => format!(
+                "{}, {} seeds",
+                self.shown().stored.record.experiment,
+                self.runs.len()
+            ),
+        }
+    }
+
+    /// For captions of what shows the shown run alone: says so where there are others.
+    pub fn only_shown(&self) -> String {
+        match self.runs.len() {
+            1 => String::new(),
+            _ => format!(
+                " Of training seed {} alone.",
+                self.shown().stored.record.seed
+            ),
+        }
+    }
+
+    /// Where numbers of every run come from, in one line.
+    pub fn provenance_line(&self) -> String {
+        let shown = self.shown();
+        if self.runs.len() == 1 {
+            return shown.provenance_line();
+        }
+        let record = &shown.stored.record;
+        let ids = distinct(&self.runs, |run| run.stored.record.id.clone());
+        let code = distinct(&self.runs, |run| run.stored.record.execution.code.summary());
+        format!(
+            "runs {}/{{{}}} · harness {} · corpus {}",
+            record.experiment,
+            ids.join(", "),
+            code.join(", "),
+            shown.corpus_and_fingerprint(),
+        )
+    }
+}
+
+/// What `of` gives for the runs, each answer once, in order of the first.
+pub fn distinct(runs: &[&RunRecord], of: impl Fn(&RunRecord) -> String) -> Vec<String> {
+    let mut found = Vec::new();
+    for it in runs.iter().map(|run| of(run)) {
+        if !found.contains(&it) {
+            found.push(it);
+        }
+    }
+    found
+}
+
+/// What differs between two resolved experiments besides prose and the training seed.
+pub fn changes(before: &Value, after: &Value) -> Vec<SettingChange> {
+    let says_nothing = |key: &str| {
+        let first = key.split('.').next().unwrap_or_default();
+        PROSE.contains(&first) || key == "training.seed"
+    };
+    let mut changes = changed_settings(&before.to_string(), &after.to_string())
+        .expect("what is JSON is YAML as well");
+    changes.retain(|change| !says_nothing(&change.key));
+    changes
+}
+
+fn same_but_for_the_seed(a: &RunRecord, b: &RunRecord) -> bool {
+    let corpus = |run: &RunRecord| {
+        let corpus = run.stored.record.corpus.as_ref();
+        corpus.map(|corpus| corpus.fingerprint.clone())
+    };
+    !a.resolved.is_null() && changes(&a.resolved, &b.resolved).is_empty() && corpus(a) == corpus(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::{Options, make_run};
+    use crate::run::Store;
+
+    fn run(store: &Store, options: Options) -> RunRecord {
+        RunRecord::read(&make_run(store, "a", options), false).unwrap()
+    }
+
+    fn of(seed: u64, epochs: u32) -> Options {
+        Options {
+            seed,
+            epochs,
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn a_group_holds_the_newest_run_of_each_seed_with_the_most_epochs() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("runs"), folder.path().join("records"));
+        let smoke = Options {
+            smoke: true,
+            ..of(3, 30)
+        };
+        let options = [of(2, 30), of(1, 30), of(1, 30), of(1, 20), smoke, of(4, 20)];
+        let runs = options.map(|options| run(&store, options));
+        let group = Group::choose(runs.iter()).unwrap();
+        let members = group.runs().iter().map(|run| run.stored.record.number);
+        assert_eq!(members.collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(group.shown().stored.record.seed, 1);
+        assert_eq!(group.title(), "a, 2 seeds");
+        assert_eq!(
+            group
+                .over_seeds(|run| Some(run.stored.record.seed as f64))
+                .mean(),
+            Some(1.5)
+        );
+        // What does not count stands for the experiment only where nothing else does, and never in company.
+        let alone = Group::choose([&runs[4]].into_iter()).unwrap();
+        assert_eq!(alone.runs().len(), 1);
+        assert!(Group::choose(std::iter::empty()).is_none());
+    }
+
+    #[test]
+    fn changes_are_told_without_prose_and_seed() {
+        let base = serde_json::json!({"title": "a", "training": {"optimizer": "adam", "early_stopping": 15, "seed": 1}});
+        let other = serde_json::json!({"title": "b", "training": {"optimizer": "sgd", "early_stopping": null, "seed": 2}});
+        let told: Vec<String> = changes(&base, &other)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "training.early_stopping: 15 → null",
+                "training.optimizer: adam → sgd"
+            ]
+        );
+        assert!(changes(&base, &base).is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! Every file of a report but its pictures, in memory: a function of records and experiment files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Places;
+use super::described::{Described, described_experiments};
+use super::manifest::{Manifest, UsedRecord};
+use crate::checksum::sha256;
+use crate::claim::Claim;
+use crate::corpus::catalogue;
+use crate::report::experiment::{ExperimentReport, Kind, of_the_paper};
+use crate::report::finding;
+use crate::report::group::Group;
+use crate::report::page::{self, IndexReport};
+use crate::report::record::RunRecord;
+use crate::report::table::{TABLES, Table, claims, glance, hyperparameters};
+use crate::run::Store;
+use crate::sample::Origin;
+
+/// The longest excerpt of real music in a published page: 16 bars of four beats at 120 beats a minute, in seconds.
+const LONGEST_EXCERPT: f64 = 32.0;
+
+/// A report's files by path in `reports/`, without its pictures, which are rendered from the SVG files when they are written.
+pub(super) struct Built {
+    /// The files.
+    pub(super) files: BTreeMap<String, Vec<u8>>,
+    /// What they are built from.
+    pub(super) manifest: Manifest,
+    /// Runs and experiment files that could not be read, and why.
+    pub(super) broken: Vec<Broken>,
+}
+
+/// Builds every file but the pictures. With a manifest, only its records are used.
+pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -> Result<Built> {
+    let (mut runs, mut broken) = read_runs(places, published, only)?;
+    let described = described_experiments(places, &mut broken)?;
+    let varies = |run: &RunRecord| {
+        let mut files = described.iter();
+        let file = files.find(|it| it.name == run.stored.record.experiment);
+        run.resolved_text("base").is_some() || file.is_some_and(|it| it.base.is_some())
+    };
+    runs.iter_mut().filter(|run| varies(run)).for_each(abridge);
+    let mut manifest = Manifest {
+        form: if published { "published" } else { "local" }.to_owned(),
+        records: runs.iter().map(used_record).collect::<Result<_>>()?,
+        ..Manifest::default()
+    };
+    let names: BTreeSet<&str> = runs
+        .iter()
+        .map(|run| run.stored.record.experiment.as_str())
+        .chain(described.iter().map(|it| it.name.as_str()))
+        .collect();
+    let mut reports = Vec::new();
+    for name in names {
+        let file = described.iter().find(|it| it.name == name);
+        let of_experiment = runs
+            .iter()
+            .filter(|run| run.stored.record.experiment == name);
+        let (report, used_file) = experiment_report(name, of_experiment.collect(), file)?;
+        if let Some(file) = file.filter(|_| used_file) {
+            let entry = (file.file.clone(), file.sha256.clone());
+            manifest.experiments.extend([entry]);
+        }
+        reports.push(report);
+    }
+
+    let mut files = BTreeMap::new();
+    for report in &reports {
+        experiment_files(report, &mut files)?;
+    }
+    let index = IndexReport {
+        experiments: &reports,
+        broken: &broken,
+        published,
+    };
+    let mut text = |path: String, text: String| files.insert(path, text.into_bytes());
+    text("index.html".to_owned(), page::index_page(&index));
+    let glances = glance::TABLES.iter().filter_map(|it| (it.fill)(&reports));
+    for table in glances.chain(page::conclusion_table(&index)) {
+        text(format!("{}.md", table.name), table.to_markdown());
+    }
+    text("verdicts.md".to_owned(), verdicts_markdown(&reports));
+    Ok(Built {
+        files,
+        manifest,
+        broken,
+    })
+}
+
+/// One experiment, of its runs and its file; and whether the file was needed.
+fn experiment_report<'a>(
+    name: &'a str,
+    mut runs: Vec<&'a RunRecord>,
+    file: Option<&'a Described>,
+) -> Result<(ExperimentReport<'a>, bool)> {
+    let group = Group::choose(runs.iter().copied());
+    let shown = group.as_ref().map(Group::shown);
+    let text = |key: &str| Some(shown?.resolved_text(key)?.to_owned());
+    let not_run = file.filter(|_| shown.is_none());
+    // A record from before experiments named their base leaves it to the file.
+    let in_file = file.and_then(|it| it.base.clone());
+    let used_file = not_run.is_some() || text("base").is_none() && in_file.is_some();
+    let claims: &[Claim] = match (shown, not_run) {
+        (Some(run), _) => &run.claims,
+        (None, Some(file)) => &file.claims,
+        (None, None) => &[],
+    };
+    let resolved = shown
+        .map(|run| &run.resolved)
+        .or(not_run.map(|it| &it.resolved));
+    let kind = match text("base").or(in_file) {
+        Some(base) => Kind::Ablation(name_of(&base)),
+        None if claims.is_empty() => Kind::Other,
+        None => Kind::Paper,
+    };
+    let mut drawings = match &group {
+        Some(group) => crate::report::drawings(group)?,
+        None => Vec::new(),
+    };
+    if matches!(kind, Kind::Ablation(_)) {
+        // The embeddings themselves are in the record.
+        drawings.iter_mut().for_each(|(_, it)| it.more_csv.clear());
+    }
+    runs.sort_by_key(|run| {
+        std::cmp::Reverse((run.stored.record.number, run.stored.record.id.clone()))
+    });
+    let title = text("title").or(not_run.and_then(|it| it.title.clone()));
+    let report = ExperimentReport {
+        name,
+        kind,
+        title: title.unwrap_or_else(|| name.to_owned()),
+        question: text("question").or(not_run.and_then(|it| it.question.clone())),
+        drawings,
+        runs,
+        resolved: resolved.cloned().unwrap_or_default(),
+        judged: claims
+            .iter()
+            .map(|claim| claims::judge(claim, group.as_ref()))
+            .collect(),
+        group,
+    };
+    Ok((report, used_file))
+}
+
+/// The name of the experiment in a file.
+fn name_of(file: &str) -> String {
+    let stem = Path::new(file).file_stem();
+    stem.map_or_else(
+        || file.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
+fn used_record(run: &RunRecord) -> Result<UsedRecord> {
+    let origin = if run.stored.published {
+        "published"
+    } else {
+        "local"
+    };
+    Ok(UsedRecord {
+        run: run.name(),
+        origin: origin.to_owned(),
+        record_sha256: sha256(&run.stored.read_bytes("record.json")?),
+    })
+}
+
+/// A folder that is not a readable run, and why.
+pub(super) type Broken = (String, String);
+
+/// The readable runs, by experiment and number, and the folders that are not.
+fn read_runs(
+    places: &Places,
+    published: bool,
+    only: Option<&Manifest>,
+) -> Result<(Vec<RunRecord>, Vec<Broken>)> {
+    let nowhere = places.reports.join("no-local-runs");
+    let store = Store::new(
+        if published { &nowhere } else { &places.runs },
+        places.records(),
+    );
+    let (mut runs, mut broken) = (Vec::new(), Vec::new());
+    for listed in store.list()? {
+        let name = format!("{}/{}", listed.experiment, listed.id);
+        if only.is_some_and(|manifest| {
+            listed.run.is_ok() && !manifest.records.iter().any(|used| used.run == name)
+        }) {
+            continue;
+        }
+        match listed.run {
+            Ok(stored) if is_folder_name(&stored.record.experiment) => {
+                runs.push(RunRecord::of(stored))
+            }
+            Ok(stored) => broken.push((
+                name,
+                format!(
+                    "'{}' cannot be the name of a report's folder",
+                    stored.record.experiment
+                ),
+            )),
+            Err(error) => broken.push((name, format!("{error:#}"))),
+        }
+    }
+    if published {
+        runs.iter_mut().for_each(keep_published_excerpts);
+    }
+    Ok((runs, broken))
+}
+
+/// Takes out of an ablation's run what says nothing of the change: corpus figures, speed, and all samples but the first.
+fn abridge(run: &mut RunRecord) {
+    run.corpus.clear();
+    run.timings.retain(|row| row.metric != "tokens_per_second");
+    run.samples.truncate(1);
+}
+
+/// Takes real music out of a run that is shown in public: all but short excerpts of the corpus whose music is free.
+fn keep_published_excerpts(run: &mut RunRecord) {
+    let corpus = run.stored.record.corpus.as_ref();
+    let free = corpus.is_some_and(|corpus| catalogue::may_show(&corpus.name));
+    run.samples.retain(|sample| {
+        let end = sample
+            .notes
+            .iter()
+            .map(|note| note.onset() + note.duration())
+            .fold(0.0, f64::max);
+        sample.origin == Origin::Generated || (free && end <= LONGEST_EXCERPT)
+    });
+}
+
+/// Whether an experiment of this name can have a folder in the report.
+pub(super) fn is_folder_name(name: &str) -> bool {
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    plain && !name.is_empty() && !name.starts_with('.') && name != "records"
+}
+
+fn experiment_files(
+    report: &ExperimentReport,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
+    let folder = report.name;
+    files.insert(
+        format!("{folder}/index.html"),
+        page::experiment_page(report).into_bytes(),
+    );
+    let mut table = |table: Option<Table>| {
+        if let Some(table) = table {
+            files.insert(
+                format!("{folder}/tables/{}.md", table.name),
+                table.to_markdown().into_bytes(),
+            );
+        }
+    };
+    table(claims::fill(&report.judged));
+    let Some(group) = &report.group else {
+        return Ok(());
+    };
+    let run = group.shown();
+    TABLES.iter().for_each(|kind| table((kind.fill)(group)));
+    table(hyperparameters::fill(run));
+    for (_, drawing) in &report.drawings {
+        let stem = format!("{folder}/figures/{}", drawing.name);
+        files.insert(format!("{stem}.svg"), drawing.svg.clone().into_bytes());
+        files.insert(format!("{stem}.csv"), drawing.csv.clone().into_bytes());
+        for (name, csv) in &drawing.more_csv {
+            files.insert(
+                format!("{folder}/figures/{name}.csv"),
+                csv.clone().into_bytes(),
+            );
+        }
+    }
+    for sample in &run.samples {
+        // A sample whose file is gone keeps its notes and its drawing; the page's link to it is then dead, and the record says so.
+        if let Ok(bytes) = run.stored.read_bytes(&format!("samples/{}", sample.file)) {
+            files.insert(format!("{folder}/samples/{}", sample.file), bytes);
+        }
+    }
+    Ok(())
+}
+
+fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
+    let mut markdown = String::from("# The verdict on every claim\n");
+    for report in of_the_paper(reports) {
+        if let Some(table) = claims::fill(&report.judged) {
+            markdown.push_str(&format!(
+                "\n## {}\n\n{}: {}.\n\n{}",
+                report.title,
+                report.name,
+                claims::tally(&report.judged),
+                table.to_markdown()
+            ));
+            let findings = report.findings();
+            if !findings.is_empty() {
+                markdown.push_str(&format!("\n{}", finding::to_markdown(&findings)));
+            }
+        }
+    }
+    markdown
+}

@@ -1,0 +1,7 @@
+//! Fuzzes `readers::experiment`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    readers::experiment(bytes);
+});

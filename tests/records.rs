@@ -1,0 +1,115 @@
+//! Runs as they were once written, which every later harness must read: `tests/records/finished` and `tests/records/interrupted`, made by
+//! a harness of record format 1 from `tests/records/tiny.yaml`. They are never written anew; a new format gets folders of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::report::record::RunRecord;
+use harness::run::{State, StoredRun};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/records")
+        .join(name)
+}
+
+/// A copy of the fixture `name` where runs lie, below `folder`.
+fn copied(name: &str, folder: &Path) -> PathBuf {
+    let target = folder.join("runs/tiny").join(name);
+    for entry in walkdir::WalkDir::new(fixture(name)) {
+        let entry = entry.unwrap();
+        let path = target.join(entry.path().strip_prefix(fixture(name)).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::copy(entry.path(), path).unwrap();
+        }
+    }
+    target
+}
+
+#[test]
+fn a_finished_run_of_format_1_is_read_to_the_last_number() {
+    let run = StoredRun::open(&fixture("finished"), false).unwrap();
+    assert_eq!((run.record.format, run.state()), (1, State::Finished));
+    let found = run.verify().unwrap();
+    assert_eq!((found.problems, found.unknown), (vec![], vec![]));
+    let metrics = run.metrics().unwrap();
+    let last = |split: &str, metric: &str| {
+        let curve = metrics.series(split, metric).unwrap();
+        let point = curve.last().unwrap();
+        (point.step, point.epoch, point.value)
+    };
+    assert_eq!(last("valid", "loss"), (20, 1, 5.554663538634777));
+    assert_eq!(last("test", "loss"), (20, 1, 5.534616734087467));
+    assert_eq!(
+        run.timings()
+            .unwrap()
+            .series("train", "seconds")
+            .unwrap()
+            .len(),
+        1
+    );
+    let weights = run.final_weights().unwrap();
+    let names: Vec<&str> = weights.iter().map(|array| array.name.as_str()).collect();
+    let expected = [
+        "embedding",
+        "lstm.0.bias",
+        "lstm.0.w_hh",
+        "lstm.0.w_ih",
+        "output.bias",
+        "output.weight",
+    ];
+    assert_eq!(names, expected);
+    let checkpoint = run.checkpoint(20).unwrap();
+    assert_eq!((checkpoint.step, checkpoint.best_step), (20, Some(20)));
+
+    let record = RunRecord::of(run);
+    assert_eq!(record.problems, [] as [&str; 0]);
+    assert_eq!(record.number("corpus.tokens"), Some(13_898.0));
+    assert_eq!(record.claims.len(), 1);
+    assert_eq!((record.evaluation.len(), record.samples.len()), (16, 2));
+    assert!(!record.corpus.is_empty() && !record.notes.is_empty() && !record.points.is_empty());
+}
+
+#[test]
+fn a_record_of_format_1_is_written_as_it_was() {
+    for name in ["finished", "interrupted"] {
+        let text = fs::read_to_string(fixture(name).join("record.json")).unwrap();
+        let record: harness::run::Record = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string_pretty(&record).unwrap() + "\n", text);
+    }
+}
+
+#[test]
+fn an_interrupted_run_of_format_1_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied("interrupted", folder.path());
+    let before = StoredRun::open(&path, false).unwrap();
+    assert_eq!(before.state(), State::Interrupted);
+    assert_eq!(before.verify().unwrap().problems, vec![]);
+    let logged = before.metrics().unwrap().rows().unwrap();
+    assert!(!logged.is_empty());
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["resume", "latest", "--threads", "1"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let after = StoredRun::open(&path, false).unwrap();
+    assert_eq!(
+        (after.state(), after.record.resumed.len()),
+        (State::Finished, 1)
+    );
+    assert_eq!(after.record.resumed[0].from_step, Some(before.record.step));
+    let rows = after.metrics().unwrap().rows().unwrap();
+    assert!(
+        logged.iter().all(|row| rows.contains(row)),
+        "what was logged is lost"
+    );
+}
