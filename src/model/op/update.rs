@@ -158,7 +158,7 @@ pub fn gradient_norm<D: Device<f32>>(
     squares.sum::<f64>().sqrt()
 }
 
-/// [`squared_norm`] without a copy.
+/// `squared_norm` without a copy.
 pub fn fused_squared_norm(
     fused: &mut Fused,
     parameter: &Parameter<Cpu>,
