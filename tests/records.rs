@@ -29,6 +29,20 @@ fn copied(name: &str, folder: &Path) -> PathBuf {
     target
 }
 
+/// Runs a command; its exit code, and all that it printed.
+fn harness(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&printed).into_owned(),
+    )
+}
+
 #[test]
 fn a_finished_run_of_format_1_is_read_to_the_last_number() {
     let run = StoredRun::open(&fixture("finished"), false).unwrap();
@@ -91,16 +105,8 @@ fn an_interrupted_run_of_format_1_goes_on() {
     assert_eq!(before.verify().unwrap().problems, vec![]);
     let logged = before.metrics().unwrap().rows().unwrap();
     assert!(!logged.is_empty());
-    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(["resume", "latest", "--threads", "1"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (code, told) = harness(folder.path(), &["resume", "latest", "--threads", "1"]);
+    assert_eq!(code, Some(0), "{told}");
     let after = StoredRun::open(&path, false).unwrap();
     assert_eq!(
         (after.state(), after.record.resumed.len()),
@@ -113,4 +119,58 @@ fn an_interrupted_run_of_format_1_goes_on() {
         logged.iter().all(|row| rows.contains(row)),
         "what was logged is lost"
     );
+}
+
+#[test]
+fn a_run_goes_on_as_another_experiment_only_where_that_is_accepted_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied("interrupted", folder.path());
+    let before = fs::read(path.join("record.json")).unwrap();
+    let resume = |arguments: &[&str]| {
+        harness(
+            folder.path(),
+            &[&["resume", "latest", "--threads", "1"], arguments].concat(),
+        )
+    };
+    let change = "training.learning_rate: 0.01 → 0.005";
+    let (code, told) = resume(&["-S", "training.learning_rate=0.005"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains(change) && told.contains("--accept-changes"),
+        "{told}"
+    );
+    let (code, told) = resume(&["-S", "model.hidden=8", "--accept-changes"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("model.hidden: 4 → 8"), "{told}");
+    assert_eq!(fs::read(path.join("record.json")).unwrap(), before);
+
+    let (code, told) = resume(&["-S", "training.learning_rate=0.005", "--accept-changes"]);
+    assert_eq!(code, Some(0), "{told}");
+    let run = StoredRun::open(&path, false).unwrap();
+    assert_eq!(run.verify().unwrap().problems, vec![]);
+    assert_eq!(run.record.changed_at(), Some(11));
+    let events = &run.record.events;
+    assert!(
+        events.iter().any(|event| event.what.contains(change)),
+        "{events:?}"
+    );
+    let rates = run
+        .metrics()
+        .unwrap()
+        .series("train", "learning_rate")
+        .unwrap();
+    let rates: Vec<(u64, f64)> = rates.iter().map(|it| (it.step, it.value)).collect();
+    assert!(
+        rates.contains(&(10, 0.01)) && rates.contains(&(15, 0.005)),
+        "{rates:?}"
+    );
+    let yaml = run.experiment_yaml().unwrap();
+    assert!(yaml.contains("learning_rate: 0.005"), "{yaml}");
+    let first = fs::read_to_string(path.join("experiment.yaml")).unwrap();
+    assert!(first.contains("learning_rate: 0.01"), "{first}");
+    let page = fs::read_to_string(path.join("report.html")).unwrap();
+    assert!(page.contains("Changed on the way") && page.contains(change));
+    let (code, told) = harness(folder.path(), &["reproduce", "latest"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("from step 11"), "{told}");
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
@@ -34,6 +34,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         original.id,
         original.id
     );
+    if let Some(step) = original.record.changed_at() {
+        bail!(
+            "run {} went on as another experiment from step {step}: only a run of one experiment can be executed again",
+            original.id
+        );
+    }
     let expected = original
         .metrics()
         .with_context(|| format!("run {} has no metrics to compare with", original.id))?;

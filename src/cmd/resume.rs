@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
-use crate::experiment::Experiment;
-use crate::run::{RunError, Store, changed_settings};
+use crate::experiment::{Experiment, is_fixed_by_checkpoints};
+use crate::run::{RunError, SettingChange, Store, StoredRun, changed_settings};
 
 /// Arguments of `resume`.
 #[derive(Debug, clap::Args)]
@@ -17,37 +17,30 @@ pub struct Args {
     run: String,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Check first that the run is of this experiment file; a changed one is refused and the differences are printed
+    /// Go on as this experiment file says; one that changes anything is refused and the differences are printed
     #[arg(long, value_name = "EXPERIMENT.yaml")]
     experiment: Option<PathBuf>,
+    /// Replace one value of the experiment: -S training.epochs=3
+    #[arg(short = 'S', long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Go on with a changed experiment all the same; the record says what was changed, and from which step
+    #[arg(long)]
+    accept_changes: bool,
 }
 
 /// Goes on.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let stored = Store::here().find(&args.run)?;
     let recorded = stored.experiment_yaml()?;
-    if let Some(path) = &args.experiment {
-        let now = Experiment::load(path, &[])?;
-        let changes = changed_settings(&recorded, &now.to_yaml())?;
-        if !changes.is_empty() {
-            let list: Vec<String> = changes
-                .iter()
-                .map(|change| format!("\n  {change}"))
-                .collect();
-            bail!(
-                "experiment '{}' is not the one that run {} records:{}",
-                path.display(),
-                stored.id,
-                list.concat()
-            );
-        }
-    }
-    let experiment = Experiment::parse(&recorded, &[])
-        .with_context(|| format!("in the record of run {}", stored.id))?;
+    let experiment = args.wanted(&stored, &recorded)?;
+    let wanted = experiment.to_yaml();
+    let changes = changed_settings(&recorded, &wanted)?;
+    args.ensure_allowed(&stored, &changes)?;
+    let changed = (!changes.is_empty()).then_some(wanted.as_str());
     let machine = args.machine.resolve()?;
     machine.check(&experiment, stored.record.smoke)?;
     let command = std::env::args().skip(1).collect();
-    match stored.resume(machine.environment(&experiment), command) {
+    match stored.resume(machine.environment(&experiment), command, changed) {
         Ok((run, checkpoint)) => {
             let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
             eprintln!("resuming run {} from step {step}", run.id());
@@ -60,5 +53,46 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
             _ => Err(error),
         },
+    }
+}
+
+impl Args {
+    /// The experiment to go on as: that of the record, unless the arguments say another.
+    fn wanted(&self, stored: &StoredRun, recorded: &str) -> Result<Experiment> {
+        let Some(path) = &self.experiment else {
+            return Experiment::parse(recorded, &self.overrides)
+                .with_context(|| format!("in the record of run {}", stored.id));
+        };
+        let experiment = Experiment::load(path, &self.overrides)?;
+        Ok(match stored.record.smoke {
+            true => experiment.smoke(),
+            false => experiment,
+        })
+    }
+
+    /// Refuses changes that nobody accepted, and those under which a checkpoint would not mean what it did.
+    fn ensure_allowed(&self, stored: &StoredRun, changes: &[SettingChange]) -> Result<()> {
+        let (lasting, free): (Vec<_>, Vec<_>) = changes
+            .iter()
+            .partition(|change| is_fixed_by_checkpoints(&change.key));
+        let list = |changes: &[&SettingChange]| -> String {
+            changes
+                .iter()
+                .map(|change| format!("\n  {change}"))
+                .collect()
+        };
+        ensure!(
+            lasting.is_empty(),
+            "a checkpoint of run {} cannot go on with changes to its data, model or optimizer (`harness run` starts a new run):{}",
+            stored.id,
+            list(&lasting)
+        );
+        ensure!(
+            free.is_empty() || self.accept_changes,
+            "the experiment is not the one that run {} records (--accept-changes goes on all the same):{}",
+            stored.id,
+            list(&free)
+        );
+        Ok(())
     }
 }

@@ -76,6 +76,9 @@ fn inputs(run: &StoredRun) -> Result<Inputs> {
     if record.smoke {
         add(0, "(smoke)", "yes");
     }
+    if let Some(step) = record.changed_at() {
+        add(0, "(changed at step)", &step.to_string());
+    }
     if let Some(corpus) = &record.corpus {
         add(1, "name", &corpus.name);
         add(1, "fingerprint", &corpus.fingerprint);

@@ -66,12 +66,17 @@ pub fn same_bits(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }
 
-/// Where two runs part, over the steps that both have reached and the metrics that both have logged.
-pub(super) fn divergence(
-    a: &StoredRun,
-    b: &StoredRun,
-    only: Option<&str>,
-) -> Result<Option<FirstDifference>> {
+/// Two runs' curves set side by side, over the steps and metrics that both have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Curves {
+    /// How many values both have.
+    pub shared: usize,
+    /// Where they part; absent where every shared value is the same in every bit.
+    pub first_difference: Option<FirstDifference>,
+}
+
+/// Sets two runs' curves side by side, of the metrics that `only` matches.
+pub(super) fn side_by_side(a: &StoredRun, b: &StoredRun, only: Option<&str>) -> Result<Curves> {
     let (mut a, mut b) = (a.metrics()?.rows()?, b.metrics()?.rows()?);
     let names = |rows: &[Row]| -> BTreeSet<(u64, String, String)> {
         rows.iter()
@@ -85,5 +90,8 @@ pub(super) fn divergence(
     };
     a.retain(|row| keep(row, &of_b));
     b.retain(|row| keep(row, &of_a));
-    Ok(first_difference(&a, &b, |_, a, b| same_bits(a, b)))
+    Ok(Curves {
+        shared: a.len(),
+        first_difference: first_difference(&a, &b, |_, a, b| same_bits(a, b)),
+    })
 }

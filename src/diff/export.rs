@@ -15,7 +15,8 @@ pub fn to_json(comparison: &Comparison) -> Value {
             "label": "evaluation noise only: paired bootstrap over held-out pieces, 95 %",
         })
     });
-    let divergence = comparison.divergence.as_ref().map(|it| {
+    let curves = comparison.curves.as_ref();
+    let divergence = curves.and_then(|it| it.first_difference.as_ref()).map(|it| {
         let mut fields = Map::new();
         fields.insert("step".into(), it.step.into());
         fields.insert("split".into(), it.split.clone().into());
@@ -31,6 +32,7 @@ pub fn to_json(comparison: &Comparison) -> Value {
         "differences": comparison.differences,
         "metrics": comparison.measurements.iter().map(measurement).collect::<Vec<Value>>(),
         "timings": comparison.timings.iter().map(measurement).collect::<Vec<Value>>(),
+        "shared_values": curves.map(|it| it.shared),
         "divergence": divergence,
         "evaluation_noise": noise.collect::<Vec<Value>>(),
         "regressed": comparison.has_regressed(),

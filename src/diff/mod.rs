@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::run::StoredRun;
 
 pub use configuration::Difference;
-pub use curve::{FirstDifference, first_difference};
+pub use curve::{Curves, FirstDifference, first_difference};
 pub use evaluation::PieceNoise;
 pub use export::{to_csv, to_json};
 pub use measurement::{GroupTest, Measured, Measurement, Verdict, covers_glob};
@@ -107,8 +107,8 @@ pub struct Comparison {
     pub measurements: Vec<Measurement>,
     /// What the clock said. It depends on the machine and its load and is no part of any verdict.
     pub timings: Vec<Measurement>,
-    /// Where the curves of one run a side part.
-    pub divergence: Option<FirstDifference>,
+    /// With one run a side: their curves side by side.
+    pub curves: Option<Curves>,
     /// With one run a side: how far the choice of held-out pieces could move the difference.
     pub piece_noise: Vec<PieceNoise>,
     /// What a reader must know to read the rest.
@@ -163,9 +163,9 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
             None => bail!("no metric was logged at {} on either side", options.at),
         }
     }
-    let (mut divergence, mut piece_noise) = (None, Vec::new());
+    let (mut curves, mut piece_noise) = (None, Vec::new());
     if let ([a], [b]) = (&a[..], &b[..]) {
-        divergence = curve::divergence(a, b, options.only.as_deref())?;
+        curves = Some(curve::side_by_side(a, b, options.only.as_deref())?);
         piece_noise = evaluation::piece_noise(a, b, &mut notes)?;
     }
     let name = |runs: &[&StoredRun]| runs.iter().map(|it| run_name(it)).collect();
@@ -176,7 +176,7 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
         differences,
         measurements,
         timings,
-        divergence,
+        curves,
         piece_noise,
         notes,
     })

@@ -72,9 +72,9 @@ fn parts(comparison: &Comparison, all: bool) -> Vec<Part> {
             lines,
         });
     }
-    let mut lines = Vec::new();
-    if comparison.a.len() == 1 && comparison.b.len() == 1 {
-        lines.push(match &comparison.divergence {
+    if let Some(curves) = &comparison.curves {
+        let line = match &curves.first_difference {
+            None if curves.shared == 0 => "no step at which both have a value".to_string(),
             None => "the same in every bit, over the steps and metrics that both have".to_string(),
             Some(it) => {
                 let (a, b) = pair(it.a.unwrap_or(f64::NAN), it.b.unwrap_or(f64::NAN));
@@ -83,12 +83,12 @@ fn parts(comparison: &Comparison, all: bool) -> Vec<Part> {
                     it.step, it.split, it.metric
                 )
             }
-        });
+        };
         parts.push(Part {
             title: "Curves".into(),
             header: Vec::new(),
             rows: Vec::new(),
-            lines,
+            lines: vec![line],
         });
     }
     if !comparison.piece_noise.is_empty() {

@@ -249,7 +249,8 @@ fn a_run_compared_with_itself_has_not_changed() {
     )];
     let comparison = compare(&a, &a, &at(At::Best)).unwrap();
     assert_eq!(comparison.differences, vec![]);
-    assert_eq!(comparison.divergence, None);
+    let curves = comparison.curves.as_ref().unwrap();
+    assert_eq!((curves.shared, &curves.first_difference), (2, &None));
     assert_eq!(
         verdicts(&comparison),
         [
@@ -258,6 +259,23 @@ fn a_run_compared_with_itself_has_not_changed() {
         ]
     );
     assert!(!comparison.has_regressed());
+}
+
+#[test]
+fn curves_without_a_common_step_are_not_called_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = [(1, 2), (2, 3)].map(|(seed, step)| {
+        let rows = [(1, "train", "loss", 1.0), (step, "test", "loss", 2.0)];
+        vec![toy(folder.path(), seed, "", &rows, &[])]
+    });
+    let options = Options {
+        only: Some("test/*".into()),
+        ..at(At::Last)
+    };
+    let comparison = compare(&runs[0], &runs[1], &options).unwrap();
+    assert_eq!(comparison.curves.as_ref().unwrap().shared, 0);
+    let page = to_text(&comparison, false);
+    assert!(page.contains("no step at which both have a value"), "{page}");
 }
 
 #[test]

@@ -26,6 +26,27 @@ use crate::model::{ModelConfig, ModelKind};
 use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
 
+/// Settings, each with all below it, that say what the numbers of a checkpoint are and which window of which data comes next.
+const FIXED_BY_CHECKPOINTS: [&str; 9] = [
+    "corpus",
+    "encoding",
+    "split",
+    "vocabulary",
+    "model",
+    "training.seed",
+    "training.batch_size",
+    "training.sequence_length",
+    "training.optimizer",
+];
+
+/// Whether training cannot go on from a checkpoint when the setting `key` is another, such as `model.hidden`.
+pub fn is_fixed_by_checkpoints(key: &str) -> bool {
+    FIXED_BY_CHECKPOINTS.iter().any(|fixed| {
+        let below = key.strip_prefix(fixed);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// A declarative experiment: what to train on what, how to judge it, and what the paper claims of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

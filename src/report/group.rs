@@ -150,7 +150,11 @@ fn same_but_for_the_seed(a: &RunRecord, b: &RunRecord) -> bool {
         let corpus = run.stored.record.corpus.as_ref();
         corpus.map(|corpus| corpus.fingerprint.clone())
     };
-    !a.resolved.is_null() && changes(&a.resolved, &b.resolved).is_empty() && corpus(a) == corpus(b)
+    let changed_at = |run: &RunRecord| run.stored.record.changed_at();
+    !a.resolved.is_null()
+        && changes(&a.resolved, &b.resolved).is_empty()
+        && changed_at(a) == changed_at(b)
+        && corpus(a) == corpus(b)
 }
 
 #[cfg(test)]

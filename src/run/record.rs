@@ -111,6 +111,9 @@ pub struct Execution {
     pub environment: Environment,
     /// The code that ran.
     pub code: CodeVersion,
+    /// The resolved experiment that ran, where it is no more the one that the run was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<FileChecksum>,
 }
 
 /// Where a run is computed: what may move its bits, besides the code.
@@ -235,9 +238,22 @@ impl Record {
         std::iter::once(&self.execution).chain(&self.resumed)
     }
 
+    /// The file of the resolved experiment that the run is of: of the one it was last changed to, where it was changed.
+    pub fn experiment_file(&self) -> &str {
+        let changed = self.last_execution().changed.as_ref();
+        changed.map_or(EXPERIMENT, |file| &file.path)
+    }
+
+    /// The step from which the run went on as another experiment, if ever.
+    pub fn changed_at(&self) -> Option<u64> {
+        let first = self.executions().find(|it| it.changed.is_some());
+        first.map(|it| it.from_step.unwrap_or(0))
+    }
+
     /// The checksum that the file `path` of the run must have, where the record says it.
     pub(super) fn checksum_of(&self, path: &str) -> Option<&str> {
-        let sealed = self.files.iter().find(|file| file.path == path);
+        let changed = self.executions().filter_map(|it| it.changed.as_ref());
+        let sealed = self.files.iter().chain(changed).find(|file| file.path == path);
         let begun = self.experiment_sha256.as_deref();
         sealed
             .map(|file| file.sha256.as_str())

@@ -144,6 +144,7 @@ impl Store {
                 command: new.command,
                 environment: new.environment,
                 code: CodeVersion::current(),
+                changed: None,
             },
             resumed: Vec::new(),
             events: Vec::new(),

@@ -9,11 +9,12 @@ use anyhow::{Result, anyhow, ensure};
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
 use super::code::CodeVersion;
-use super::disk::{files_below, read_file, remove_unfinished};
+use super::disk::{files_below, read_file, remove_unfinished, write_atomically};
 use super::error::RunError;
 use super::lock::{LOCK, is_held, try_lock};
 use super::metrics::{Metrics, load};
-use super::record::{EXPERIMENT, Environment, Event, Execution, RECORD, Record, Status};
+use super::record::{Environment, Event, Execution, FileChecksum, RECORD, Record, Status};
+use super::settings::changed_settings;
 use super::table::Table;
 use super::writer::{Run, WEIGHTS};
 use crate::checksum::sha256;
@@ -87,8 +88,9 @@ impl StoredRun {
 
     /// The resolved experiment, as YAML.
     pub fn experiment_yaml(&self) -> Result<String> {
-        let bytes = self.read_bytes(EXPERIMENT)?;
-        String::from_utf8(bytes).map_err(|error| self.damaged(EXPERIMENT, &error.to_string()))
+        let file = self.record.experiment_file();
+        String::from_utf8(self.read_bytes(file)?)
+            .map_err(|error| self.damaged(file, &error.to_string()))
     }
 
     /// The metrics so far.
@@ -202,13 +204,15 @@ impl StoredRun {
     }
 
     /// Takes the run up again: locks it and goes back to the newest whole checkpoint, or to the beginning where there is
-    /// none. A damaged checkpoint is put aside, and the record says so.
+    /// none. A damaged checkpoint is put aside, and the record says so. `changed` is another resolved experiment to go on as; the
+    /// record tells from which step and what is changed.
     ///
     /// Refused while another process works on it ([`RunError::Locked`]) and when it is finished ([`RunError::Finished`]).
     pub fn resume(
         &self,
         environment: Environment,
         command: Vec<String>,
+        changed: Option<&str>,
     ) -> Result<(Run, Option<Checkpoint>)> {
         let finished = || RunError::Finished {
             id: self.id.clone(),
@@ -239,6 +243,10 @@ impl StoredRun {
                 what,
             });
         }
+        let changed = match changed {
+            Some(yaml) => Some(self.write_changed_experiment(&mut record, yaml, &from)?),
+            None => record.last_execution().changed.clone(),
+        };
         record.id.clone_from(&self.id);
         record.step = checkpoint.as_ref().map_or(0, |it| it.step);
         record.epoch = checkpoint.as_ref().map_or(0, |it| it.epoch);
@@ -250,6 +258,7 @@ impl StoredRun {
             command,
             environment,
             code: CodeVersion::current(),
+            changed,
         });
         let mut run = Run::begin(self.path.clone(), record, lock)?;
         // Aside only now that the record says so.
@@ -258,6 +267,32 @@ impl StoredRun {
         }
         run.note(&format!("resumed: {from}"))?;
         Ok((run, checkpoint))
+    }
+
+    /// Writes the resolved experiment that the run goes on as beside the ones before, and says in `record` what is changed.
+    fn write_changed_experiment(
+        &self,
+        record: &mut Record,
+        yaml: &str,
+        from: &str,
+    ) -> Result<FileChecksum> {
+        let changes = changed_settings(&self.experiment_yaml()?, yaml)?;
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let file = FileChecksum {
+            // One for each execution, so that no experiment is ever written over.
+            path: format!("experiment-{}.yaml", record.executions().count() + 1),
+            sha256: sha256(yaml.as_bytes()),
+            bytes: yaml.len() as u64,
+        };
+        write_atomically(&self.path.join(&file.path), yaml.as_bytes())?;
+        record.events.push(Event {
+            at: clock::now(),
+            what: format!(
+                "the experiment was changed ({from}): {}",
+                changes.join("; ")
+            ),
+        });
+        Ok(file)
     }
 
     /// The newest whole checkpoint, and on the way to it the damaged ones with what is wrong with them.

@@ -119,7 +119,7 @@ proptest! {
             if damage && let Some(step) = checkpoint::Checkpoints::of_run(&stored.path).steps().unwrap().last() {
                 fs::write(stored.path.join(format!("checkpoints/step-{step:08}.safetensors")), "torn").unwrap();
             }
-            (run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+            (run, checkpoint) = stored.resume(environment(), vec![], None).unwrap();
         }
         train_and_finish(&mut run, checkpoint, |step| step % every == 0);
         drop(run);
@@ -144,7 +144,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before_and_the_record_says_so() {
     let (run, checkpoint) = store
         .find("latest")
         .unwrap()
-        .resume(environment(), vec![])
+        .resume(environment(), vec![], None)
         .unwrap();
     assert_eq!(checkpoint.unwrap().step, 10);
     let event = &run.record().events[0].what;
@@ -174,7 +174,7 @@ fn a_second_process_is_refused_and_a_finished_run_is_left_alone() {
     let mut run = store.create(new_run("toy")).unwrap();
     let stored = store.find(run.id()).unwrap();
     assert_eq!(stored.state(), State::Running);
-    let refusal = stored.resume(environment(), vec![]).unwrap_err();
+    let refusal = stored.resume(environment(), vec![], None).unwrap_err();
     assert_eq!(
         refusal.downcast_ref(),
         Some(&RunError::Locked {
@@ -184,7 +184,7 @@ fn a_second_process_is_refused_and_a_finished_run_is_left_alone() {
     train_and_finish(&mut run, None, |_| false);
     drop(run);
     let before = fs::read(stored.path.join("record.json")).unwrap();
-    let refusal = stored.resume(environment(), vec![]).unwrap_err();
+    let refusal = stored.resume(environment(), vec![], None).unwrap_err();
     assert_eq!(
         refusal.downcast_ref(),
         Some(&RunError::Finished {
@@ -209,7 +209,7 @@ fn a_damaged_segment_is_named_and_nothing_is_touched() {
     fs::write(&segment, bytes).unwrap();
     for error in [
         stored.metrics().unwrap_err(),
-        stored.resume(environment(), vec![]).unwrap_err(),
+        stored.resume(environment(), vec![], None).unwrap_err(),
     ] {
         let message = format!("{error:#}");
         assert!(
@@ -239,7 +239,7 @@ fn a_run_whose_last_file_cannot_be_written_keeps_its_metrics_and_is_resumed() {
     let stored = store.find("latest").unwrap();
     assert_eq!(stored.state(), State::Failed);
     assert_eq!(stored.metrics().unwrap().rows().unwrap().len(), 45);
-    let (mut run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+    let (mut run, checkpoint) = stored.resume(environment(), vec![], None).unwrap();
     train_and_finish(&mut run, checkpoint, |_| false);
     let stored = store.find("latest").unwrap();
     assert!(expected == bytes_that_must_match(&stored), "bytes differ");
@@ -264,7 +264,7 @@ fn a_lost_segment_is_missed_and_nothing_is_touched() {
         fs::remove_file(&segment).unwrap();
         for error in [
             stored.metrics().unwrap_err(),
-            stored.resume(environment(), vec![]).unwrap_err(),
+            stored.resume(environment(), vec![], None).unwrap_err(),
         ] {
             let message = format!("{error:#}");
             assert!(message.contains("of at least"), "{message}");
@@ -273,7 +273,7 @@ fn a_lost_segment_is_missed_and_nothing_is_touched() {
         fs::write(&segment, bytes).unwrap();
     }
     assert_eq!(stored.verify().unwrap().problems, vec![]);
-    stored.resume(environment(), vec![]).unwrap();
+    stored.resume(environment(), vec![], None).unwrap();
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn what_stands_in_a_checkpoints_place_is_put_aside() {
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let stored = store.find("latest").unwrap();
-    let (_run, checkpoint) = stored.resume(environment(), vec![]).unwrap();
+    let (_run, checkpoint) = stored.resume(environment(), vec![], None).unwrap();
     assert_eq!(checkpoint.unwrap().step, 10);
     assert!(path.with_extension("damaged").is_dir());
 }
@@ -537,7 +537,7 @@ fn another_corpus_is_refused_on_resume() {
     let (mut run, _) = store(folder.path())
         .find("latest")
         .unwrap()
-        .resume(environment(), vec![])
+        .resume(environment(), vec![], None)
         .unwrap();
     run.set_corpus(corpus("aa")).unwrap();
     assert!(

@@ -1,5 +1,6 @@
 //! Whether a run's files are still what was written, and the compact copy of a run that is committed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,8 +120,13 @@ impl StoredRun {
             let outcome = load(&self.path.join(name), &executions, at_least).map(|_| ());
             found.count(name, outcome.map_err(|error| format!("{error:#}")));
         }
-        let experiment = self.experiment_yaml().map(|_| ());
-        found.count(EXPERIMENT, experiment.map_err(|error| format!("{error:#}")));
+        let changed = executions.iter().filter_map(|it| it.changed.as_ref());
+        let changed = changed.map(|file| file.path.as_str());
+        let files: BTreeSet<&str> = std::iter::once(EXPERIMENT).chain(changed).collect();
+        for file in files {
+            let read = self.read_bytes(file).map(|_| ());
+            found.count(file, read.map_err(|error| format!("{error:#}")));
+        }
         let checkpoints = Checkpoints::of_run(&self.path);
         for step in checkpoints.steps()? {
             let path = checkpoints.path(step);

@@ -185,6 +185,7 @@ fn provenance(run: &RunRecord) -> Markup {
             dt { "seed" } dd { (record.seed) }
             dt { "device" } dd { (run.device()) ", " (record.execution.environment.precision) }
             dt { "started" } dd { (record.execution.started) @if !record.resumed.is_empty() { ", resumed " (record.resumed.len()) " times" } }
+            @if !record.events.is_empty() { dt { "what happened" } dd { @for event in &record.events { (event.at) ": " (event.what) br; } } }
         }
     }
 }

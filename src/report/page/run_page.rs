@@ -11,6 +11,7 @@ use super::super::table::{self, Table, claims, hyperparameters};
 use super::{
     Links, figure_markup, figure_with, findings_markup, page, provenance_of, table_markup,
 };
+use crate::number::grouped;
 use crate::run::State;
 
 const SECTIONS: [(Section, &str, &str); 5] = [
@@ -102,6 +103,9 @@ pub fn run_facts(group: &Group) -> Markup {
         @if record.smoke { p.notice { strong { "Smoke run. " } "It shows that the path works, on a few pieces and steps; its numbers mean nothing and are never set beside the paper's." } }
         @if run.state != State::Finished {
             p.notice { strong { (outcome(run.state)) } @if let Some(reason) = &record.reason { " " (reason) "." } }
+        }
+        @if let Some(step) = record.changed_at() {
+            p.notice { strong { "Changed on the way. " } "From step " (grouped(step)) " on the run went on as another experiment than it was started as; what was changed is told at the end of this page." }
         }
         @if run.counts() && effort.falls_short() {
             p.notice { strong { "Fewer epochs than the paper. " } (effort.sentence()) }
