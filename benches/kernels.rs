@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use harness::kernel::{
-    Adam, KernelPath, Kernels, LstmShape, LstmTape, LstmWeights, Precision, RowGradient,
+    Adam, KernelPath, Kernels, LstmInput, LstmShape, LstmTape, LstmWeights, Precision, RowGradient,
     WeightRows, to_bf16,
 };
 
@@ -277,7 +277,15 @@ fn lstm(kernels: &mut Kernels, options: &Options, model: &str, shape: LstmShape)
         flops,
         |kernels| {
             kernels.lstm_forward(
-                precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c,
+                precision,
+                shape,
+                weights,
+                LstmInput::Vectors(&x),
+                &state,
+                &state,
+                &mut tape,
+                &mut h,
+                &mut c,
             );
         },
     );
@@ -288,11 +296,30 @@ fn lstm(kernels: &mut Kernels, options: &Options, model: &str, shape: LstmShape)
         3.0 * flops,
         |kernels| {
             kernels.lstm_forward(
-                precision, shape, weights, &x, &state, &state, &mut tape, &mut h, &mut c,
+                precision,
+                shape,
+                weights,
+                LstmInput::Vectors(&x),
+                &state,
+                &state,
+                &mut tape,
+                &mut h,
+                &mut c,
             );
             kernels.lstm_backward(
-                precision, shape, weights, &x, &state, &state, &h, &mut tape, &dh, &mut dx,
-                &mut dw_ih, &mut dw_hh, &mut db,
+                precision,
+                shape,
+                weights,
+                LstmInput::Vectors(&x),
+                &state,
+                &state,
+                &h,
+                &mut tape,
+                &dh,
+                &mut dx,
+                &mut dw_ih,
+                &mut dw_hh,
+                &mut db,
             );
         },
     );

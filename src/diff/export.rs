@@ -16,15 +16,17 @@ pub fn to_json(comparison: &Comparison) -> Value {
         })
     });
     let curves = comparison.curves.as_ref();
-    let divergence = curves.and_then(|it| it.first_difference.as_ref()).map(|it| {
-        let mut fields = Map::new();
-        fields.insert("step".into(), it.step.into());
-        fields.insert("split".into(), it.split.clone().into());
-        fields.insert("metric".into(), it.metric.clone().into());
-        put(&mut fields, "a", it.a, "not measured");
-        put(&mut fields, "b", it.b, "not measured");
-        fields
-    });
+    let divergence = curves
+        .and_then(|it| it.first_difference.as_ref())
+        .map(|it| {
+            let mut fields = Map::new();
+            fields.insert("step".into(), it.step.into());
+            fields.insert("split".into(), it.split.clone().into());
+            fields.insert("metric".into(), it.metric.clone().into());
+            put(&mut fields, "a", it.a, "not measured");
+            put(&mut fields, "b", it.b, "not measured");
+            fields
+        });
     json!({
         "a": comparison.a,
         "b": comparison.b,

@@ -275,7 +275,10 @@ fn curves_without_a_common_step_are_not_called_the_same() {
     let comparison = compare(&runs[0], &runs[1], &options).unwrap();
     assert_eq!(comparison.curves.as_ref().unwrap().shared, 0);
     let page = to_text(&comparison, false);
-    assert!(page.contains("no step at which both have a value"), "{page}");
+    assert!(
+        page.contains("no step at which both have a value"),
+        "{page}"
+    );
 }
 
 #[test]

@@ -3,14 +3,11 @@
 #![allow(unsafe_code)]
 
 use super::Kernels;
-use super::embedding::keys;
+use super::keys::{KEYS, keys};
 use super::math::{exp, ln_1p, sigmoid};
 use super::path::Task;
 use super::simd::Simd;
 use super::workspace::Shared;
-
-/// Keys of a piano.
-const KEYS: usize = 88;
 
 /// Positions handled by one task.
 const TASK_ROWS: usize = 64;

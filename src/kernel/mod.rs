@@ -14,7 +14,7 @@
 //! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation/` |
 //! | [`linear_forward`](Kernels::linear_forward), [`linear_backward`](Kernels::linear_backward) | `x·Wᵀ + b` | `linear.rs` |
 //! | [`embedding_gather`](Kernels::embedding_gather), [`embedding_gradient`](Kernels::embedding_gradient) | rows of a table, and their sparse gradient | `embedding.rs` |
-//! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `embedding.rs` |
+//! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `keys.rs` |
 //! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
 //! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer/` |
 //! | [`peak_operations`](Kernels::peak_operations) | multiply-adds and nothing else, for benchmarks | `peak.rs` |
@@ -41,6 +41,7 @@ mod bce;
 mod embedding;
 mod generation;
 mod head;
+mod keys;
 mod linear;
 mod lstm;
 mod math;
@@ -57,7 +58,7 @@ mod workspace;
 pub use embedding::RowGradient;
 pub use generation::WeightRows;
 pub use generation::to_bf16;
-pub use lstm::{LstmShape, LstmTape, LstmWeights};
+pub use lstm::{LstmInput, LstmShape, LstmTape, LstmWeights};
 pub use optimizer::{Adam, RmsProp, Sgd};
 pub use path::KernelPath;
 

@@ -239,13 +239,27 @@ impl<D: Backend> Network<D> {
         state: &State<D>,
         mut dropout: Option<&mut ChaCha8Rng>,
     ) -> (Matrix<D, T>, State<D>) {
-        let mut x = self.embed::<T>(inputs);
+        let is_dropping = dropout.is_some();
         let mut drop = |x| match &mut dropout {
             Some(rng) => D::dropout(&self.runtime, x, self.config.dropout, rng),
             None => x,
         };
-        let mut next = Vec::with_capacity(state.0.len());
-        for (layer, state) in state.0.iter().enumerate() {
+        let (first, others) = state.0.split_first().expect("a network has a layer");
+        let weights = self.parameters.layer(0);
+        let (mut x, after) = match inputs {
+            Symbols::Keys(keys) if !is_dropping => {
+                let table = self.parameters.embedding().retaped::<T>();
+                D::lstm_of_keys(&self.runtime, table, keys, &weights, first)
+            }
+            _ => D::lstm(
+                &self.runtime,
+                drop(self.embed::<T>(inputs)),
+                &weights,
+                first,
+            ),
+        };
+        let mut next = vec![after];
+        for (layer, state) in (1..).zip(others) {
             let (h, after) = D::lstm(&self.runtime, drop(x), &self.parameters.layer(layer), state);
             x = h;
             next.push(after);

@@ -65,7 +65,9 @@ impl RunRecord {
             problems: Vec::new(),
         };
         let text = reader
-            .optional(stored.record.experiment_file(), |bytes| Ok(String::from_utf8(bytes)?))
+            .optional(stored.record.experiment_file(), |bytes| {
+                Ok(String::from_utf8(bytes)?)
+            })
             .unwrap_or_default();
         let resolved: Value = reader
             .keep("experiment.yaml", || {

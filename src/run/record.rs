@@ -253,7 +253,11 @@ impl Record {
     /// The checksum that the file `path` of the run must have, where the record says it.
     pub(super) fn checksum_of(&self, path: &str) -> Option<&str> {
         let changed = self.executions().filter_map(|it| it.changed.as_ref());
-        let sealed = self.files.iter().chain(changed).find(|file| file.path == path);
+        let sealed = self
+            .files
+            .iter()
+            .chain(changed)
+            .find(|file| file.path == path);
         let begun = self.experiment_sha256.as_deref();
         sealed
             .map(|file| file.sha256.as_str())

@@ -2,7 +2,7 @@
 
 use super::super::reference::{self, Numbers};
 use super::super::simd::bf16_value;
-use super::super::{LstmTape, Precision};
+use super::super::{LstmInput, LstmTape, Precision};
 use super::*;
 
 #[test]
@@ -82,7 +82,7 @@ fn a_step_is_a_sequence_of_length_one() {
         Precision::F32,
         shape,
         weights,
-        &x,
+        LstmInput::Vectors(&x),
         &h,
         &c,
         tape,

@@ -7,20 +7,21 @@
 
 use std::ops::Range;
 
+use super::super::keys::{KEYS, spread_to_keys};
 use super::super::math::tanh;
 use super::super::path::FormatTask;
 use super::super::product::{Format, Products, Right, RowsProduct, Start, pack_row};
 use super::super::simd::Simd;
 use super::super::workspace::{Shared, part};
 use super::super::{Kernels, Precision};
-use super::{LstmShape, LstmTape, LstmWeights};
+use super::{LstmInput, LstmShape, LstmTape, LstmWeights};
 
 impl Kernels {
     /// Gradients of a layer from `dh` `(T, B, H)`, the gradient with respect to its outputs; none comes from beyond the
     /// window (truncated backpropagation through time), and none goes to `h0` and `c0`.
     ///
-    /// The other arguments are those of [`lstm_forward`](Kernels::lstm_forward), `h` its output. `dx` `(T, B, I)`, `dw_ih`,
-    /// `dw_hh` and `db` are overwritten. The tape is used up.
+    /// The other arguments are those of [`lstm_forward`](Kernels::lstm_forward), `h` its output. `dfrom`, the gradient of the vectors
+    /// `(T, B, I)` or of the table `(88, I)`, `dw_ih`, `dw_hh` and `db` are overwritten. The tape is used up.
     ///
     /// # Panics
     /// If a slice has the wrong length, or the tape was not filled for this shape.
@@ -30,21 +31,21 @@ impl Kernels {
         precision: Precision,
         shape: LstmShape,
         weights: LstmWeights<'_>,
-        x: &[f32],
+        from: LstmInput<'_>,
         h0: &[f32],
         c0: &[f32],
         h: &[f32],
         tape: &mut LstmTape,
         dh: &[f32],
-        dx: &mut [f32],
+        dfrom: &mut [f32],
         dw_ih: &mut [f32],
         dw_hh: &mut [f32],
         db: &mut [f32],
     ) {
-        shape.check(weights, x, [h0, c0], h);
+        shape.check(weights, from, [h0, c0], h);
         assert_eq!(
-            (dh.len(), dx.len()),
-            (h.len(), x.len()),
+            (dh.len(), dfrom.len()),
+            (h.len(), from.values().len()),
             "gradients are shaped like values"
         );
         assert_eq!(
@@ -114,14 +115,28 @@ impl Kernels {
                 },
             );
         });
+        // SAFETY: the tape's gates, by now their gradients; no task writes them any more.
+        let dgates = unsafe { gates.slice(0, shape.rows() * 4 * hidden) };
+        // What the input was multiplied into, its gradient: of all time steps, or of the table's rows.
+        let (rows, units, dproduct) = match from {
+            LstmInput::Vectors(_) => (shape.rows(), units, &*dgates),
+            LstmInput::Keys { masks, .. } => {
+                let projected = workspace.projected.shared(KEYS * 4 * hidden);
+                // SAFETY: this call's own scratch.
+                let dprojected = unsafe { projected.slice(0, KEYS * 4 * hidden) };
+                spread_to_keys(products.pool, path, masks, dgates, dprojected);
+                let units = products.rows(dprojected, 4 * hidden, &mut workspace.units);
+                (KEYS, units, &*dprojected)
+            }
+        };
         products.product(RowsProduct {
             a: units.0,
             lda: depth,
-            rows: shape.rows(),
+            rows,
             b: w_ih.0,
             depth,
             columns: input,
-            c: dx.as_mut_ptr(),
+            c: dfrom.as_mut_ptr(),
             ldc: input,
             start: Start::Zero,
         });
@@ -131,7 +146,7 @@ impl Kernels {
         let previous = unsafe { previous.slice(0, h.len()) };
         previous[..h0.len()].copy_from_slice(h0);
         previous[h0.len()..].copy_from_slice(&h[..h.len() - h0.len()]);
-        let packed_x = products.pack(x, false, shape.rows(), input, &mut workspace.input);
+        let packed_from = products.pack(from.values(), false, rows, input, &mut workspace.input);
         let packed_h = products.pack(
             previous,
             false,
@@ -139,21 +154,27 @@ impl Kernels {
             hidden,
             &mut workspace.recurrent,
         );
-        let rights = [
-            Right {
-                packed: packed_x,
-                columns: input,
-                to: Shared::of(dw_ih),
-            },
-            Right {
-                packed: packed_h,
-                columns: hidden,
-                to: Shared::of(dw_hh),
-            },
-        ];
-        // SAFETY: the tape's gates, by now their gradients; no task writes them any more.
-        let dgates = unsafe { gates.slice(0, shape.rows() * 4 * hidden) };
-        products.weight_gradient(dgates, &rights, db, &mut workspace.chunk);
+        let of_input = Right {
+            packed: packed_from,
+            columns: input,
+            to: Shared::of(dw_ih),
+        };
+        let of_recurrence = Right {
+            packed: packed_h,
+            columns: hidden,
+            to: Shared::of(dw_hh),
+        };
+        let chunk = &mut workspace.chunk;
+        match from {
+            LstmInput::Vectors(_) => {
+                products.weight_gradient(dgates, &[of_input, of_recurrence], db, chunk);
+            }
+            LstmInput::Keys { .. } => {
+                products.weight_gradient(dproduct, &[of_input], db, chunk);
+                // The bias is added once to every time step, whatever sounds: its gradient is this one's.
+                products.weight_gradient(dgates, &[of_recurrence], db, chunk);
+            }
+        }
     }
 }
 

@@ -7,16 +7,17 @@
 
 use std::ops::Range;
 
+use super::super::keys::{KEYS, sum_keys};
 use super::super::math::{sigmoid, tanh};
 use super::super::path::FormatTask;
 use super::super::product::{Format, Products, RowsProduct, Start, pack_row};
 use super::super::simd::Simd;
 use super::super::workspace::{Shared, part};
 use super::super::{Kernels, Precision};
-use super::{LstmShape, LstmTape, LstmWeights};
+use super::{LstmInput, LstmShape, LstmTape, LstmWeights};
 
 impl Kernels {
-    /// A layer over a sequence. `x` is `(T, B, I)`, `h0` and `c0` `(B, H)`; writes `h` `(T, B, H)`, whose last time step is
+    /// A layer over a sequence. `h0` and `c0` are `(B, H)`; writes `h` `(T, B, H)`, whose last time step is
     /// the final hidden state, and `c_final` `(B, H)`; fills `tape` for [`lstm_backward`](Kernels::lstm_backward).
     ///
     /// # Panics
@@ -27,14 +28,14 @@ impl Kernels {
         precision: Precision,
         shape: LstmShape,
         weights: LstmWeights<'_>,
-        x: &[f32],
+        from: LstmInput<'_>,
         h0: &[f32],
         c0: &[f32],
         tape: &mut LstmTape,
         h: &mut [f32],
         c_final: &mut [f32],
     ) {
-        shape.check(weights, x, [h0, c0], h);
+        shape.check(weights, from, [h0, c0], h);
         assert_eq!(c_final.len(), c0.len(), "states are (B, H)");
         let LstmShape {
             batch,
@@ -60,19 +61,37 @@ impl Kernels {
             4 * hidden,
             &mut workspace.recurrent,
         );
-        let inputs = products.rows(x, input, &mut workspace.units);
+        let inputs = products.rows(from.values(), input, &mut workspace.units);
         let depth = products.units(input);
+        let (rows, to, start) = match from {
+            LstmInput::Vectors(_) => (shape.rows(), gates, Start::Bias(weights.bias.as_ptr())),
+            LstmInput::Keys { .. } => {
+                let projected = workspace.projected.shared(KEYS * 4 * hidden);
+                (KEYS, projected, Start::Zero)
+            }
+        };
         products.product(RowsProduct {
             a: inputs.0,
             lda: depth,
-            rows: shape.rows(),
+            rows,
             b: w_ih.0,
             depth,
             columns: 4 * hidden,
-            c: gates.0,
+            c: to.0,
             ldc: 4 * hidden,
-            start: Start::Bias(weights.bias.as_ptr()),
+            start,
         });
+        if let LstmInput::Keys { masks, .. } = from {
+            // SAFETY: this call's own scratch and tape; no task writes them any more.
+            let (projected, gates) = unsafe {
+                (
+                    to.slice(0, KEYS * 4 * hidden),
+                    gates.slice(0, shape.rows() * 4 * hidden),
+                )
+            };
+            let bias = Some(weights.bias);
+            sum_keys(products.pool, self.path, projected, masks, bias, gates);
+        }
         let states = workspace.states.shared(batch * products.units(hidden));
         let h = Shared::of(h);
         let (path, tasks) = (self.path, self.pool.threads().min(batch));

@@ -1,5 +1,6 @@
 //! The LSTM against f64, on every path.
 
+use super::super::keys::keys;
 use super::super::reference::{self, Numbers};
 use super::super::{KernelPath, Kernels, Precision};
 use super::*;
@@ -9,7 +10,10 @@ struct Case {
     w_ih: Vec<f32>,
     w_hh: Vec<f32>,
     bias: Vec<f32>,
+    /// The vectors; of sounding keys the table that their sums are taken from.
     x: Vec<f32>,
+    /// The sounding keys, unless vectors are read.
+    masks: Option<Vec<u128>>,
     h0: Vec<f32>,
     c0: Vec<f32>,
     dh: Vec<f32>,
@@ -30,13 +34,36 @@ impl Case {
             w_hh: numbers.vector(4 * hidden * hidden, size),
             bias: numbers.vector(4 * hidden, 0.5),
             x: numbers.vector(time * batch * input, 1.0),
+            masks: None,
             h0: numbers.vector(batch * hidden, 0.5),
             c0: numbers.vector(batch * hidden, 1.0),
             dh: numbers.vector(time * batch * hidden, 1.0),
         }
     }
 
-    /// h, final c, dx, dw_ih, dw_hh, db.
+    /// As [`Case::new`], but reading keys: none, one or some at each position.
+    fn of_keys(shape: (usize, usize, usize, usize)) -> Self {
+        let mut case = Self::new(shape);
+        let mut numbers = Numbers::new(12);
+        let key = |numbers: &mut Numbers| 1u128 << (21 + numbers.below(KEYS));
+        let masks = (0..case.shape.rows())
+            .map(|_| (0..numbers.below(5)).fold(0, |mask, _| mask | key(&mut numbers)));
+        case.masks = Some(masks.collect());
+        case.x = numbers.vector(KEYS * case.shape.input, 0.5);
+        case
+    }
+
+    fn input(&self) -> LstmInput<'_> {
+        match &self.masks {
+            Some(masks) => LstmInput::Keys {
+                table: &self.x,
+                masks,
+            },
+            None => LstmInput::Vectors(&self.x),
+        }
+    }
+
+    /// h, final c, dx (of keys that of the table), dw_ih, dw_hh, db.
     fn run(&self, path: KernelPath, precision: Precision, threads: usize) -> [Vec<f32>; 6] {
         let mut kernels = Kernels::new(path, threads);
         let mut tape = LstmTape::default();
@@ -45,16 +72,18 @@ impl Case {
             w_hh: &self.w_hh,
             bias: &self.bias,
         };
-        let (x, h0, c0) = (&self.x, &self.h0, &self.c0);
+        let (from, h0, c0) = (self.input(), &self.h0, &self.c0);
         let lengths = [
             &self.dh, &self.c0, &self.x, &self.w_ih, &self.w_hh, &self.bias,
         ];
         let mut found = lengths.map(|values| vec![f32::NAN; values.len()]);
         let [h, c, dx, dw_ih, dw_hh, db] = &mut found;
         for _ in 0..2 {
-            kernels.lstm_forward(precision, self.shape, weights, x, h0, c0, &mut tape, h, c);
+            kernels.lstm_forward(
+                precision, self.shape, weights, from, h0, c0, &mut tape, h, c,
+            );
             kernels.lstm_backward(
-                precision, self.shape, weights, x, h0, c0, h, &mut tape, &self.dh, dx, dw_ih,
+                precision, self.shape, weights, from, h0, c0, h, &mut tape, &self.dh, dx, dw_ih,
                 dw_hh, db,
             );
         }
@@ -70,13 +99,27 @@ impl Case {
         } = self.shape;
         let weights = [&self.w_ih[..], &self.w_hh, &self.bias];
         let states = [&self.h0[..], &self.c0];
-        reference::lstm(
-            [time, batch, input, hidden],
-            weights,
-            &self.x,
-            states,
-            &self.dh,
-        )
+        let sizes = [time, batch, input, hidden];
+        let Some(masks) = &self.masks else {
+            return reference::lstm(sizes, weights, &self.x, states, &self.dh);
+        };
+        let mut sums = vec![0.0; masks.len() * input];
+        for (&mask, sum) in masks.iter().zip(sums.chunks_exact_mut(input)) {
+            for key in keys(mask) {
+                let row = &self.x[key * input..][..input];
+                sum.iter_mut().zip(row).for_each(|(sum, row)| *sum += row);
+            }
+        }
+        let mut truth = reference::lstm(sizes, weights, &sums, states, &self.dh);
+        let mut dtable = vec![0.0; KEYS * input];
+        for (&mask, dx) in masks.iter().zip(truth[2].chunks_exact(input)) {
+            for key in keys(mask) {
+                let row = &mut dtable[key * input..][..input];
+                row.iter_mut().zip(dx).for_each(|(sum, dx)| *sum += dx);
+            }
+        }
+        truth[2] = dtable;
+        truth
     }
 }
 
@@ -91,9 +134,9 @@ const SHAPES: [(usize, usize, usize, usize); 6] = [
 
 #[test]
 fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
-    for shape in SHAPES {
-        let case = Case::new(shape);
-        let truth = case.truth();
+    let cases = SHAPES.map(|shape| [Case::new(shape), Case::of_keys(shape)]);
+    for case in cases.iter().flatten() {
+        let (shape, truth) = (case.shape, case.truth());
         for path in KernelPath::testable() {
             for (precision, tolerance) in [(Precision::F32, 5e-6), (Precision::Bf16, 4e-2)] {
                 let name = format!("{} {precision:?} {shape:?}", path.name());
@@ -107,8 +150,11 @@ fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let case = Case::new((6, 17, 20, 40));
-    for path in KernelPath::testable() {
+    let cases = [Case::new, Case::of_keys].map(|case| case((6, 17, 20, 40)));
+    let pairs = KernelPath::testable()
+        .into_iter()
+        .flat_map(|path| cases.iter().map(move |case| (path, case)));
+    for (path, case) in pairs {
         for precision in [Precision::F32, Precision::Bf16] {
             let one = case.run(path, precision, 1);
             for threads in [2, 3] {
@@ -124,10 +170,16 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    let case = Case::new((4, 2, 3, 5));
+    for case in [Case::new, Case::of_keys] {
+        finite_differences(|| case((4, 2, 3, 5)));
+    }
+}
+
+fn finite_differences(new: impl Fn() -> Case) {
+    let case = new();
     let [_, _, dx, dw_ih, dw_hh, db] = case.run(KernelPath::detect(), Precision::F32, 1);
     let moved = |which: usize, at: usize| {
-        let mut case = Case::new((4, 2, 3, 5));
+        let mut case = new();
         let by = 1.0 / 512.0;
         let mut loss = [0.0; 2];
         for (loss, sign) in loss.iter_mut().zip([1.0, -1.0]) {
@@ -181,7 +233,7 @@ fn a_tape_serves_one_backward_pass() {
         Precision::F32,
         case.shape,
         weights,
-        &case.x,
+        case.input(),
         &case.h0,
         &case.c0,
         &case.dh,

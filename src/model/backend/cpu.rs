@@ -136,8 +136,24 @@ impl Backend for Cpu {
         state: &LayerState<Self>,
     ) -> (Matrix<Self, T>, LayerState<Self>) {
         match runtime.kernels.get() {
-            Some(mut fused) => lstm::fused(&runtime.kernels, &mut fused, x, weights, state),
+            Some(mut fused) => lstm::fused(&runtime.kernels, &mut fused, x, None, weights, state),
             None => lstm::composed(x, weights, state),
+        }
+    }
+
+    fn lstm_of_keys<T: Tape<f32, Self>>(
+        runtime: &Runtime<Self>,
+        table: Matrix<Self, T>,
+        keys: &[u128],
+        weights: &Weights<Self>,
+        state: &LayerState<Self>,
+    ) -> (Matrix<Self, T>, LayerState<Self>) {
+        match runtime.kernels.get() {
+            Some(mut fused) => {
+                let kernels = &runtime.kernels;
+                lstm::fused(kernels, &mut fused, table, Some(keys), weights, state)
+            }
+            None => lstm::composed(embedding::sum(table, keys), weights, state),
         }
     }
 

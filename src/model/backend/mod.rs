@@ -107,6 +107,18 @@ pub trait Backend: Device<f32> {
         lstm::composed(x, weights, state)
     }
 
+    /// [`Backend::lstm`] over [`Backend::sum_keys`].
+    fn lstm_of_keys<T: Tape<f32, Self>>(
+        runtime: &Runtime<Self>,
+        table: Matrix<Self, T>,
+        keys: &[u128],
+        weights: &Weights<Self>,
+        state: &LayerState<Self>,
+    ) -> (Matrix<Self, T>, LayerState<Self>) {
+        let sums = Self::sum_keys(runtime, table, keys);
+        Self::lstm(runtime, sums, weights, state)
+    }
+
     /// See [`softmax::loss`].
     fn softmax_loss(
         _: &Runtime<Self>,

@@ -5,7 +5,7 @@
 //! gate of Gers et al. 2000, in the form that deep learning libraries share.
 
 use super::{Matrix, affine};
-use crate::kernel::{LstmShape, LstmWeights};
+use crate::kernel::{LstmInput, LstmShape, LstmWeights};
 use crate::model::backend::cpu::{CpuKernels, Fused, filled};
 use crate::model::backend::cpu_slice::{put_gradient, take_gradient, values, values_mut};
 use dfdx::prelude::*;
@@ -80,33 +80,35 @@ pub fn composed<D: Device<f32>, T: Tape<f32, D>>(
     (outputs.put_tape(tape.merge(stack_tape)), state)
 }
 
-/// [`composed`] as one operation.
+/// [`composed`] as one operation, over the vectors `from`; or over the sums of the rows of the table `from` that belong to `keys`, which
+/// [`embedding::sum`](super::embedding::sum) and [`composed`] define.
 pub fn fused<T: Tape<f32, Cpu>>(
     kernels: &CpuKernels,
     fused: &mut Fused,
-    x: Matrix<Cpu, T>,
+    from: Matrix<Cpu, T>,
+    keys: Option<&[u128]>,
     weights: &Weights<Cpu>,
     state: &LayerState<Cpu>,
 ) -> (Matrix<Cpu, T>, LayerState<Cpu>) {
-    let (x, mut tape) = x.split_tape();
+    let (from, mut tape) = from.split_tape();
     let (batch, hidden) = *state.h.shape();
-    let (rows, input) = *x.shape();
+    let rows = keys.map_or(from.shape().0, <[u128]>::len);
     let shape = LstmShape {
         time: rows / batch,
         batch,
-        input,
+        input: from.shape().1,
         hidden,
     };
     let precision = fused.precision.into();
     let mut saved = fused.tapes.pop().unwrap_or_default();
-    let mut c: Matrix<Cpu> = x.device().zeros_like(&(batch, hidden));
-    let h = filled(x.device(), (rows, hidden), |h| {
+    let mut c: Matrix<Cpu> = from.device().zeros_like(&(batch, hidden));
+    let h = filled(from.device(), (rows, hidden), |h| {
         let (h0, c0, c) = (values(&state.h), values(&state.c), values_mut(&mut c));
         fused.kernels.lstm_forward(
             precision,
             shape,
             slices(weights),
-            values(&x),
+            input(&from, keys),
             h0,
             c0,
             &mut saved,
@@ -114,7 +116,7 @@ pub fn fused<T: Tape<f32, Cpu>>(
             c,
         );
     });
-    let last = filled(x.device(), (batch, hidden), |last| {
+    let last = filled(from.device(), (batch, hidden), |last| {
         last.copy_from_slice(&values(&h)[(rows - batch) * hidden..])
     });
     let next = LayerState { h: last, c };
@@ -124,10 +126,11 @@ pub fn fused<T: Tape<f32, Cpu>>(
     }
     let [w_ih, w_hh, bias] = [weights.w_ih, weights.w_hh, weights.bias].map(Clone::clone);
     let (kernels, state, out) = (kernels.clone(), state.clone(), h.clone());
+    let keys = keys.map(<[u128]>::to_vec);
     tape.add_backward_op(move |gradients| {
         let dh = take_gradient(gradients, &out);
-        let mut grown = [&x, &w_ih, &w_hh, &bias].map(|tensor| take_gradient(gradients, tensor));
-        let [dx, dw_ih, dw_hh, db] = &mut grown;
+        let mut grown = [&from, &w_ih, &w_hh, &bias].map(|tensor| take_gradient(gradients, tensor));
+        let [dfrom, dw_ih, dw_hh, db] = &mut grown;
         let weights = Weights {
             w_ih: &w_ih,
             w_hh: &w_hh,
@@ -139,20 +142,20 @@ pub fn fused<T: Tape<f32, Cpu>>(
             precision,
             shape,
             slices(&weights),
-            values(&x),
+            input(&from, keys.as_deref()),
             h0,
             c0,
             values(&out),
             &mut saved,
             &dh,
-            dx,
+            dfrom,
             dw_ih,
             dw_hh,
             db,
         );
         fused.tapes.push(saved);
         put_gradient(gradients, &out, dh);
-        for (tensor, gradient) in [&x, &w_ih, &w_hh, &bias].into_iter().zip(grown) {
+        for (tensor, gradient) in [&from, &w_ih, &w_hh, &bias].into_iter().zip(grown) {
             put_gradient(gradients, tensor, gradient);
         }
         Ok(())
@@ -185,6 +188,16 @@ pub fn fused_step(
         x = filled(h.device(), *h.shape(), |x| x.copy_from_slice(values(h)));
     }
     x
+}
+
+fn input<'a>(from: &'a Matrix<Cpu>, keys: Option<&'a [u128]>) -> LstmInput<'a> {
+    match keys {
+        Some(masks) => LstmInput::Keys {
+            table: values(from),
+            masks,
+        },
+        None => LstmInput::Vectors(values(from)),
+    }
 }
 
 fn slices<'a>(weights: &Weights<'a, Cpu>) -> LstmWeights<'a> {

@@ -12,6 +12,9 @@ use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::experiment::Experiment;
 
+/// What some editors put before the first character.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// An experiment file.
 pub(super) struct Described {
     /// The experiment's name: the stem of its file.
@@ -65,19 +68,22 @@ fn describe(
     broken: &mut Vec<Broken>,
 ) -> Result<Option<Described>> {
     let bytes = fs::read(path).with_context(|| format!("failed to read '{}'", path.display()))?;
-    let value: Value = match serde_yaml::from_slice(&bytes) {
+    // A file may be sound though its corpus or its base is not at hand: then it speaks for itself alone.
+    let resolved = match Experiment::load(path, &[]) {
+        Ok(experiment) => serde_yaml::from_str(&experiment.to_yaml()),
+        Err(_) => serde_yaml::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes)),
+    };
+    let resolved: Value = match resolved {
         Ok(value) => value,
         Err(error) => {
             broken.push((file, format!("not YAML: {error}")));
             return Ok(None);
         }
     };
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    // A file may be sound though its corpus or its base is not at hand: then it speaks for itself alone.
-    let resolved = Experiment::load(path, &[])
-        .ok()
-        .and_then(|experiment| serde_yaml::from_str(&experiment.to_yaml()).ok())
-        .unwrap_or_else(|| value.clone());
+    let text = |key: &str| {
+        let value = resolved.get(key).and_then(Value::as_str);
+        value.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     let claims = resolved.get("claims").filter(|claims| !claims.is_null());
     let claims = match claims.cloned().map(serde_json::from_value).transpose() {
         Ok(claims) => claims,
@@ -93,7 +99,7 @@ fn describe(
         title: text("title"),
         question: text("question"),
         base: text("base"),
-        resolved,
         claims: claims.unwrap_or_default(),
+        resolved,
     }))
 }
