@@ -155,6 +155,8 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
         fs::read(folder.join("c.mid")).unwrap()
     );
 
+    evaluated_as_recorded(folder);
+
     succeed(folder, &["report"]);
     assert!(folder.join("reports/index.html").is_file());
     assert!(folder.join("reports/small/index.html").is_file());
@@ -193,6 +195,34 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
         assert!(
             err.contains("damaged: reports/records/small/") && err.contains("evaluation.parquet"),
             "{err}"
+        );
+    }
+}
+
+/// What `evaluate` exports adds up to what it prints, and that is what the record says, to the last bit.
+fn evaluated_as_recorded(folder: &Path) {
+    for split in ["valid", "test"] {
+        let file = format!("{split}.parquet");
+        let arguments = [
+            "evaluate", "small@2", "--split", split, "-o", &file, "--json",
+        ];
+        let printed: serde_json::Value =
+            serde_json::from_str(&succeed(folder, &arguments)).unwrap();
+        let loss = &printed["metrics"]["loss"];
+        assert_eq!(loss["value"], loss["recorded"], "{printed}");
+        let bytes = fs::read(folder.join(&file)).unwrap();
+        let table = harness::run::Table::from_parquet(&bytes).unwrap();
+        let probabilities = table.f64s("probability").unwrap();
+        assert_eq!(printed["steps"], probabilities.len());
+        let nats: f64 = probabilities.iter().map(|it| -it.ln()).sum();
+        let mean = nats / probabilities.len() as f64;
+        assert!(
+            (mean - loss["value"].as_f64().unwrap()).abs() < 1e-9,
+            "{mean} {loss}"
+        );
+        assert!(
+            table.texts("symbol").unwrap()[0].starts_with("note-on-"),
+            "{split}"
         );
     }
 }

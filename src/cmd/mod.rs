@@ -2,6 +2,7 @@
 
 mod corpus;
 mod diff;
+mod evaluate;
 mod generate;
 mod list;
 mod machine;
@@ -53,6 +54,8 @@ enum Command {
     Diff(diff::Args),
     /// Run a record again and say whether it comes out the same
     Reproduce(reproduce::Args),
+    /// Score a trained model again, and export its predictions
+    Evaluate(evaluate::Args),
     /// Write reports/ from the runs' records
     Report(report::Args),
     /// List, fetch, count or verify corpora
@@ -75,6 +78,7 @@ impl Cli {
             Command::Verify(args) => verify::run(args),
             Command::Diff(args) => diff::run(args),
             Command::Reproduce(args) => reproduce::run(args),
+            Command::Evaluate(args) => evaluate::run(args),
             Command::Report(args) => report::run(args),
             Command::Corpus(args) => corpus::run(args),
             Command::Generate(args) => generate::run(args),

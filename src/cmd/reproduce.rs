@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
-use crate::corpus::{Corpus, CorpusError, OpenOptions};
+use crate::corpus::OpenOptions;
 use crate::diff::reproduction::{Reproduction, compare};
+use crate::execute::recorded_corpus;
 use crate::exit_code::GATE;
 use crate::experiment::Experiment;
 use crate::run::{NewRun, State, Store};
@@ -43,22 +44,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let expected = original
         .metrics()
         .with_context(|| format!("run {} has no metrics to compare with", original.id))?;
-    let recorded = original.record.corpus.as_ref();
-    let recorded =
-        recorded.with_context(|| format!("run {} never read its corpus", original.id))?;
     let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
     let machine = args.machine.resolve()?;
     machine.check(&experiment, original.record.smoke)?;
-    let corpus = Corpus::open(&experiment.corpus, &OpenOptions::from_environment())?;
-    if corpus.fingerprint != recorded.fingerprint {
-        let (now, then) = (&corpus.fingerprint, &recorded.fingerprint);
-        return Err(CorpusError::Integrity(format!(
-            "corpus '{}' is not the one that run {} read: fingerprint {now} instead of {then}",
-            corpus.name, original.id
-        ))
-        .into());
-    }
-    drop(corpus);
+    drop(recorded_corpus(
+        &original,
+        &experiment,
+        &OpenOptions::from_environment(),
+    )?);
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),
         resolved: experiment.to_yaml(),

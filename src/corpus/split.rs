@@ -1,5 +1,7 @@
 //! Which pieces train a model, which choose it, and which judge it.
 
+use std::str::FromStr;
+
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,15 @@ pub enum Split {
     Valid,
     /// The pieces that are scored once, at the end.
     Test,
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Split::ALL.into_iter().find(|split| split.name() == text);
+        found.ok_or_else(|| format!("'{text}' is neither train, valid nor test"))
+    }
 }
 
 impl Split {

@@ -91,6 +91,7 @@ fn score_held_out<D: Backend>(
             pieces,
             experiment.evaluation.batch_size,
             interrupted,
+            &mut |_| {},
         )?;
         if split == Split::Test && !scores.is_empty() {
             log_score(run, trainer.step(), trainer.epoch(), split, &scores, data);

@@ -5,6 +5,7 @@
 mod conclusion;
 mod footprint;
 mod samples;
+mod scoring;
 mod trained;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
 use footprint::ensure_fits;
 pub use footprint::{expected_vocabulary, footprint};
+pub use scoring::{Scored, recorded_corpus, score};
 pub use trained::{Music, Trained};
 
 /// The file of a run that says what token ids mean.
@@ -171,11 +173,7 @@ impl Stage<'_> {
             ..
         } = self.experiment;
         let smoke = self.run.record().smoke;
-        let data = Data::new(
-            self.dataset,
-            self.experiment.encoding.kind,
-            smoke.then_some(SMOKE_SYMBOLS),
-        )?;
+        let data = data_of(self.experiment, self.dataset, smoke)?;
         let mut trainer = Trainer::new(
             model,
             training,
@@ -228,6 +226,12 @@ impl Stage<'_> {
         self.run.finish_with(report::write_run_page)?;
         Ok(Ending::Complete)
     }
+}
+
+/// The data set as the experiment's model sees it; a smoke run scores the beginnings of held-out pieces.
+fn data_of<'a>(experiment: &Experiment, dataset: &'a Dataset, smoke: bool) -> Result<Data<'a>> {
+    let limit = smoke.then_some(SMOKE_SYMBOLS);
+    Data::new(dataset, experiment.encoding.kind, limit)
 }
 
 /// The corpus as token ids, split as the experiment says; a smoke run reads the first pieces of each split.

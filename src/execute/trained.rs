@@ -1,4 +1,4 @@
-//! A finished run's model, ready to generate from: its experiment, vocabulary and weights, read from the record alone.
+//! A finished run's model, ready to generate from and to be scored: its experiment, vocabulary and weights, read from the record alone.
 
 use anyhow::{Context, Result};
 
@@ -8,7 +8,7 @@ use crate::batch::{NO_TOKEN, Symbols};
 use crate::corpus::score::Score;
 use crate::device::Device;
 use crate::encoding::vocabulary::Vocabulary;
-use crate::encoding::{Encode, EncodingKind};
+use crate::encoding::{Encode, EncodingKind, Symbol};
 use crate::experiment::Experiment;
 use crate::generate::{SamplesConfig, generate};
 use crate::kernel::Kernels;
@@ -89,17 +89,15 @@ impl Trained {
         }
     }
 
-    fn generate_on<D: Backend>(
-        &self,
-        runtime: Runtime<D>,
-        primer: Option<&Score>,
-        samples: &SamplesConfig,
-        seed: u64,
-    ) -> Result<Music> {
-        let mut rng = random::stream(seed, "sample");
-        let model = &self.experiment.model;
+    /// A symbol as the encoding writes it.
+    pub(super) fn text(&self, symbol: Symbol) -> String {
+        self.encoding.text(symbol)
+    }
+
+    /// The network with its trained weights.
+    pub(super) fn network<D: Backend>(&self, runtime: Runtime<D>) -> Result<Network<D>> {
         let mut network = Network::new(
-            model,
+            &self.experiment.model,
             self.vocabulary.len(),
             runtime,
             &mut random::stream(0, "replaced"),
@@ -108,6 +106,18 @@ impl Trained {
             .parameters_mut()
             .load(&self.weights)
             .context("the weights are not those of the experiment's model")?;
+        Ok(network)
+    }
+
+    fn generate_on<D: Backend>(
+        &self,
+        runtime: Runtime<D>,
+        primer: Option<&Score>,
+        samples: &SamplesConfig,
+        seed: u64,
+    ) -> Result<Music> {
+        let mut rng = random::stream(seed, "sample");
+        let network = self.network(runtime)?;
         let mut unknown_symbols = 0;
         let primer = match primer {
             None => Symbols::Tokens(Vec::new()),

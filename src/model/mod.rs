@@ -40,6 +40,8 @@ pub struct Evaluation {
     pub nll: Vec<f32>,
     /// For the sigmoid model the keys with a probability above one half, `(T, B)`; else empty.
     pub predicted: Vec<u128>,
+    /// For the sigmoid model the logits of the 88 keys, `(T, B, 88)`; else empty.
+    pub logits: Vec<f32>,
 }
 
 /// A recurrent network with its parameters and their gradients.
@@ -211,12 +213,17 @@ impl<D: Backend> Network<D> {
                 Ok(Evaluation {
                     nll,
                     predicted: Vec::new(),
+                    logits: Vec::new(),
                 })
             }
             Symbols::Keys(targets) => {
                 let logits = D::logits(&self.runtime, &h, weight, bias);
                 let (nll, predicted) = op::sigmoid::score(&logits, targets);
-                Ok(Evaluation { nll, predicted })
+                Ok(Evaluation {
+                    nll,
+                    predicted,
+                    logits,
+                })
             }
         }
     }

@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 
 use crate::batch::Symbols;
 use crate::corpus::split::Split;
-use crate::encoding::EncodingKind;
 use crate::encoding::dataset::Dataset;
+use crate::encoding::{EncodingKind, Symbol};
 use crate::metric::unknown::UnknownRule;
 
 /// A piece as the model reads it.
@@ -91,12 +91,22 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// What the symbols of a piece stand for, known or not.
+    pub fn symbols_of(&self, piece: &Piece) -> Vec<Symbol> {
+        match &piece.symbols {
+            Symbols::Tokens(ids) => ids.iter().map(|&id| self.symbol(id)).collect(),
+            Symbols::Keys(chords) => chords.iter().copied().map(Symbol).collect(),
+        }
+    }
+
+    fn symbol(&self, id: u32) -> Symbol {
+        let symbol = self.dataset.symbol(id);
+        symbol.expect("the data set knows its own ids")
+    }
+
     /// The chord that a token id of the data set stands for, known or not.
     fn chord(&self, id: u32) -> u128 {
-        self.dataset
-            .symbol(id)
-            .expect("the data set knows its own ids")
-            .0
+        self.symbol(id).0
     }
 
     /// The chords that token ids stand for, known or not.

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::data::{Data, Piece};
 use crate::batch::{Batch, NO_TOKEN, Symbols};
+use crate::corpus::score::KEYS;
 use crate::model::Network;
 use crate::model::backend::Backend;
 
@@ -28,6 +29,19 @@ pub struct PieceScore {
     pub misses: usize,
 }
 
+/// What a model gave to one symbol of a piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction<'a> {
+    /// Which of the pieces.
+    pub piece: usize,
+    /// Which of its symbols, from 0.
+    pub step: usize,
+    /// Its negative log-likelihood, in nats; of chords with the unknown-chord rule.
+    pub nll: f64,
+    /// The logits of the 88 keys (sigmoid model); else empty.
+    pub logits: &'a [f32],
+}
+
 /// What ends an evaluation that is asked to stop; nothing of it is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Interrupted;
@@ -43,7 +57,7 @@ impl std::error::Error for Interrupted {}
 /// Time steps read at a time; has no effect on the scores.
 pub const WINDOW: usize = 50;
 
-/// Scores each of `pieces`, in their order, `lanes` of them side by side.
+/// Scores each of `pieces`, in their order, `lanes` of them side by side. `watch` hears of every prediction, a piece's in order.
 ///
 /// # Errors
 /// [`Interrupted`] soon after `interrupted` is set.
@@ -53,6 +67,7 @@ pub fn evaluate<D: Backend>(
     pieces: &[Piece],
     lanes: usize,
     interrupted: &AtomicBool,
+    watch: &mut dyn FnMut(Prediction),
 ) -> Result<Vec<PieceScore>> {
     // Pieces of like length share a batch, so that little of it is padding.
     let mut by_length: Vec<usize> = (0..pieces.len()).collect();
@@ -74,7 +89,18 @@ pub fn evaluate<D: Backend>(
                         let row = t * group.len() + lane;
                         let predicted = evaluation.predicted.get(row).copied();
                         let nll = f64::from(evaluation.nll[row]);
-                        scores[piece].add(data, &pieces[piece].symbols, start + t, nll, predicted);
+                        let symbols = &pieces[piece].symbols;
+                        let nll = scores[piece].add(data, symbols, start + t, nll, predicted);
+                        let logits = match evaluation.logits.is_empty() {
+                            true => &[][..],
+                            false => &evaluation.logits[row * KEYS..][..KEYS],
+                        };
+                        watch(Prediction {
+                            piece,
+                            step: start + t,
+                            nll,
+                            logits,
+                        });
                     }
                 }
             }
@@ -134,6 +160,7 @@ impl PieceScore {
         }
     }
 
+    /// Counts one step in, and returns what it costs, unknown tokens by their rule.
     fn add(
         &mut self,
         data: &Data,
@@ -141,24 +168,26 @@ impl PieceScore {
         step: usize,
         nll: f64,
         predicted: Option<u128>,
-    ) {
-        match symbols {
+    ) -> f64 {
+        let density_nll = match symbols {
             Symbols::Tokens(tokens) if !data.knows(tokens[step]) => {
                 self.unknown += 1;
-                self.density_nll += data.unknown_nll(tokens[step]);
+                data.unknown_nll(tokens[step])
             }
             Symbols::Tokens(_) => {
                 self.nll += nll;
-                self.density_nll += data.known_nll(nll);
+                data.known_nll(nll)
             }
             Symbols::Keys(keys) => {
                 self.nll += nll;
-                self.density_nll += nll;
                 let predicted = predicted.unwrap_or(0);
                 self.hits += (keys[step] & predicted).count_ones() as usize;
                 self.misses += (keys[step] ^ predicted).count_ones() as usize;
+                nll
             }
-        }
+        };
+        self.density_nll += density_nll;
+        density_nll
     }
 }
 

@@ -326,6 +326,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
             &self.data.valid,
             self.evaluation.batch_size,
             interrupted,
+            &mut |_| {},
         );
         self.position.evaluation_due = scores
             .as_ref()
