@@ -246,7 +246,6 @@ impl<D: Backend> Network<D> {
         state: &State<D>,
         mut dropout: Option<&mut ChaCha8Rng>,
     ) -> (Matrix<D, T>, State<D>) {
-        let is_dropping = dropout.is_some();
         let mut drop = |x| match &mut dropout {
             Some(rng) => D::dropout(&self.runtime, x, self.config.dropout, rng),
             None => x,
@@ -254,7 +253,8 @@ impl<D: Backend> Network<D> {
         let (first, others) = state.0.split_first().expect("a network has a layer");
         let weights = self.parameters.layer(0);
         let (mut x, after) = match inputs {
-            Symbols::Keys(keys) if !is_dropping => {
+            // Dropout stands between the sum and the layer; where there is any, scores take the way that training takes.
+            Symbols::Keys(keys) if self.config.dropout == 0.0 => {
                 let table = self.parameters.embedding().retaped::<T>();
                 D::lstm_of_keys(&self.runtime, table, keys, &weights, first)
             }
