@@ -31,22 +31,18 @@ pub(super) fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
     )
 }
 
-/// The rows themselves, trained (`e0…`) and untrained (`u0…`), as 32-bit floats: what an embedding holds, and a mean of tokens to
-/// seven digits.
+/// The rows themselves (`e0…`), as 32-bit floats: what an embedding holds, and a mean of tokens to seven digits. The untrained ones are
+/// in the run's `embeddings.parquet`.
 pub(super) fn rows_csv(rows: &[NoteRow]) -> Result<String> {
     let width = rows.first().map_or(0, |row| row.trained.len());
     let names = ["token", "kind", "pitch", "register", "count"]
         .map(str::to_owned)
         .into_iter();
-    let header: Vec<String> = names
-        .chain((0..width).map(|d| format!("e{d}")))
-        .chain((0..width).map(|d| format!("u{d}")))
-        .collect();
+    let header: Vec<String> = names.chain((0..width).map(|d| format!("e{d}"))).collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let values = |row: &NoteRow| {
         row.trained
             .iter()
-            .chain(&row.untrained)
             .map(|value| (*value as f32).to_string())
             .collect::<Vec<_>>()
     };
