@@ -173,4 +173,7 @@ fn a_run_goes_on_as_another_experiment_only_where_that_is_accepted_and_says_so()
     let (code, told) = harness(folder.path(), &["reproduce", "latest"]);
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("from step 11"), "{told}");
+    let (code, told) = resume(&["-S", "training.epochs=9", "--accept-changes"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("finished"), "{told}");
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
 use crate::experiment::{Experiment, is_fixed_by_checkpoints};
-use crate::run::{RunError, SettingChange, Store, StoredRun, changed_settings};
+use crate::run::{RunError, SettingChange, State, Store, StoredRun, changed_settings};
 
 /// Arguments of `resume`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let recorded = stored.experiment_yaml()?;
     let experiment = args.wanted(&stored, &recorded)?;
     let wanted = experiment.to_yaml();
-    let changes = changed_settings(&recorded, &wanted)?;
+    // Both as this harness resolves them: a default that is newer than the record is no change.
+    let before = Experiment::parse(&recorded, &[])
+        .with_context(|| format!("in the record of run {}", stored.id))?;
+    let changes = changed_settings(&before.to_yaml(), &wanted)?;
     args.ensure_allowed(&stored, &changes)?;
     let changed = (!changes.is_empty()).then_some(wanted.as_str());
     let machine = args.machine.resolve()?;
@@ -81,6 +84,11 @@ impl Args {
                 .map(|change| format!("\n  {change}"))
                 .collect()
         };
+        ensure!(
+            changes.is_empty() || stored.state() != State::Finished,
+            "run {} is finished and cannot go on as another experiment; `harness run` starts a new run",
+            stored.id
+        );
         ensure!(
             lasting.is_empty(),
             "a checkpoint of run {} cannot go on with changes to its data, model or optimizer (`harness run` starts a new run):{}",

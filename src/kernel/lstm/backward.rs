@@ -116,10 +116,10 @@ impl Kernels {
             );
         });
         // SAFETY: the tape's gates, by now their gradients; no task writes them any more.
-        let dgates = unsafe { gates.slice(0, shape.rows() * 4 * hidden) };
+        let dgates: &[f32] = unsafe { gates.slice(0, shape.rows() * 4 * hidden) };
         // What the input was multiplied into, its gradient: of all time steps, or of the table's rows.
         let (rows, units, dproduct) = match from {
-            LstmInput::Vectors(_) => (shape.rows(), units, &*dgates),
+            LstmInput::Vectors(_) => (shape.rows(), units, dgates),
             LstmInput::Keys { masks, .. } => {
                 let projected = workspace.projected.shared(KEYS * 4 * hidden);
                 // SAFETY: this call's own scratch.

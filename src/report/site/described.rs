@@ -12,9 +12,6 @@ use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::experiment::Experiment;
 
-/// What some editors put before the first character.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
 /// An experiment file.
 pub(super) struct Described {
     /// The experiment's name: the stem of its file.
@@ -71,7 +68,7 @@ fn describe(
     // A file may be sound though its corpus or its base is not at hand: then it speaks for itself alone.
     let resolved = match Experiment::load(path, &[]) {
         Ok(experiment) => serde_yaml::from_str(&experiment.to_yaml()),
-        Err(_) => serde_yaml::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes)),
+        Err(_) => serde_yaml::from_slice(&bytes),
     };
     let resolved: Value = match resolved {
         Ok(value) => value,
