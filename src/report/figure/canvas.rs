@@ -80,7 +80,7 @@ pub fn figure(
         draw(&canvas)?;
         canvas.root.present().context("failed to finish a figure")?;
     }
-    Ok(joined(&tidy(&svg)))
+    Ok(joined(&ringed(&tidy(&svg))))
 }
 
 /// The SVG without what plotters writes at every element though it is the default or the same everywhere.
@@ -107,6 +107,39 @@ fn tidy(svg: &str) -> String {
         tidied.push_str(&rounded(part).unwrap_or_else(|| part.to_owned()));
     }
     tidied
+}
+
+/// The SVG with a filled circle upon a larger one, which is how a mark gets its outline, as one circle with a stroke.
+fn ringed(svg: &str) -> String {
+    let mut text = String::new();
+    let mut lines = svg.lines().peekable();
+    while let Some(line) = lines.next() {
+        let ring = lines.peek().and_then(|upper| ring(line, upper));
+        if ring.is_some() {
+            lines.next();
+        }
+        text.push_str(ring.as_deref().unwrap_or(line));
+        text.push('\n');
+    }
+    text
+}
+
+/// One circle that looks as `upper` upon `lower`, if both are filled circles with one middle.
+fn ring(lower: &str, upper: &str) -> Option<String> {
+    let parts = |line: &'_ str| -> Option<(String, i32, String)> {
+        let rest = line.strip_prefix("<circle ")?;
+        let rest = rest.strip_suffix("\" stroke-width=\"1\"/>")?;
+        let (middle, rest) = rest.split_once(" r=\"")?;
+        let (radius, fill) = rest.split_once("\" fill=\"")?;
+        Some((middle.to_owned(), radius.parse().ok()?, fill.to_owned()))
+    };
+    let ((middle, outer, stroke), (place, inner, fill)) = (parts(lower)?, parts(upper)?);
+    let width = outer - inner;
+    // The stroke's own middle must be a whole number of units out.
+    (middle == place && width > 0 && width % 2 == 0).then(|| {
+        let radius = inner + width / 2;
+        format!("<circle {middle} r=\"{radius}\" fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>")
+    })
 }
 
 /// The SVG with neighbouring rectangles or lines of one look joined to one path, which takes a third of the room.
@@ -365,6 +398,19 @@ mod tests {
             "{svg}"
         );
         assert!(!svg.contains("<rect") && svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn a_circle_upon_a_larger_one_is_one_with_a_stroke() {
+        let svg = figure(300, "t", "f", |canvas| {
+            canvas.mark(Mark::Circle, (40, 50), 11, MUTED)
+        })
+        .unwrap();
+        let circle = r##"<circle cx="40" cy="50" r="11" fill="#595959" stroke="#1A1A1A" stroke-width="2"/>"##;
+        assert!(
+            svg.contains(circle) && svg.matches("<circle").count() == 1,
+            "{svg}"
+        );
     }
 
     #[test]

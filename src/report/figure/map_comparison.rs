@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::super::record::RunRecord;
 use super::super::text::{note_name, number};
 use super::canvas::{Anchor, Canvas, figure};
-use super::map_csv::labels_of;
+use super::map_csv::{labels_of, place_of};
 use super::style::{INK, LABEL, MUTED, SMALL, TICK, scale_colour};
 use super::tsne_map::{describe, equal_panel, legend_entries, mark_of, placed_of};
 use super::{Drawing, Spot, csv_text};
@@ -102,9 +102,11 @@ fn draw_pictures(run: &RunRecord, map: &str, pictures: &[Placed]) -> Result<Draw
         .zip(pictures)
         .flat_map(|((_, _, name), placed)| {
             placed.iter().map(move |(row, point)| {
-                let place = [point.x.to_string(), point.y.to_string()];
                 let picture = [(*name).to_owned(), point.seed.to_string()];
-                picture.into_iter().chain(labels_of(row)).chain(place)
+                picture
+                    .into_iter()
+                    .chain(labels_of(row))
+                    .chain(place_of(point))
             })
         });
     let csv = csv_text(

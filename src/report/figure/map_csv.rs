@@ -18,13 +18,16 @@ pub(super) fn labels_of(row: &NoteRow) -> [String; 5] {
     ]
 }
 
+/// Where a point lies, as 32-bit floats: a ten-millionth of the map's size is more than a reader can see or compute with.
+pub(super) fn place_of(point: &MapPoint) -> [String; 2] {
+    [point.x, point.y].map(|value| (value as f32).to_string())
+}
+
 /// The points of one map.
 pub(super) fn map_csv(placed: &[(&NoteRow, &MapPoint)]) -> Result<String> {
-    let rows = placed.iter().map(|(row, point)| {
-        labels_of(row)
-            .into_iter()
-            .chain([point.x.to_string(), point.y.to_string()])
-    });
+    let rows = placed
+        .iter()
+        .map(|(row, point)| labels_of(row).into_iter().chain(place_of(point)));
     csv_text(
         &["token", "kind", "pitch", "register", "count", "x", "y"],
         rows,
@@ -74,7 +77,7 @@ pub(super) fn every_map_csv(run: &RunRecord, map: &str, rows: &[NoteRow]) -> Res
             place
                 .into_iter()
                 .chain(labels_of(row))
-                .chain([point.x.to_string(), point.y.to_string()])
+                .chain(place_of(point))
         }),
     )
 }

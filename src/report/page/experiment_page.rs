@@ -9,7 +9,7 @@ use super::run_page::{navigation, run_facts, run_sections};
 use super::{Links, findings_markup, page, provenance_of, table_markup};
 
 /// The page of one experiment.
-pub fn experiment_page(report: &ExperimentReport) -> String {
+pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
     let body = html! {
         header {
             p { a href="../index.html" { "All experiments" } }
@@ -39,7 +39,7 @@ pub fn experiment_page(report: &ExperimentReport) -> String {
                 (table_markup(&table))
                 (findings_markup(&report.findings()))
             }
-            @if let Some(group) = &report.group { (run_sections(group, &report.drawings, Links::Report)) }
+            @if let Some(group) = &report.group { (run_sections(group, &report.drawings, links)) }
             @if !report.runs.is_empty() { h2 #runs { "Runs" } (table_markup(&runs_table(report))) }
         }
     };

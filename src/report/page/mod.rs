@@ -24,6 +24,8 @@ pub enum Links {
     RunFolder,
     /// The page lies in a report's folder, with `figures/` and `samples/` beside it.
     Report,
+    /// As in a report, but no figure is there as PNG.
+    PublishedReport,
 }
 
 /// A whole page.
@@ -118,9 +120,11 @@ fn figure_with(drawing: &Drawing, links: Links, between: Markup) -> Markup {
                         Links::RunFolder => {
                             a href=(data_uri(&drawing.csv)) download={ (drawing.name) ".csv" } { "CSV" }
                         }
-                        Links::Report => {
+                        Links::Report | Links::PublishedReport => {
                             @for ending in ["svg", "png", "csv"] {
-                                a href={ "figures/" (drawing.name) "." (ending) } { (ending.to_uppercase()) }
+                                @if ending != "png" || links == Links::Report {
+                                    a href={ "figures/" (drawing.name) "." (ending) } { (ending.to_uppercase()) }
+                                }
                             }
                             @for (name, _) in &drawing.more_csv { a href={ "figures/" (name) ".csv" } { "CSV: " (name) } }
                         }

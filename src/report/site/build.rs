@@ -14,7 +14,7 @@ use crate::corpus::catalogue;
 use crate::report::experiment::{ExperimentReport, Kind, of_the_paper};
 use crate::report::finding;
 use crate::report::group::Group;
-use crate::report::page::{self, IndexReport};
+use crate::report::page::{self, IndexReport, Links};
 use crate::report::record::RunRecord;
 use crate::report::table::{TABLES, Table, claims, glance, hyperparameters};
 use crate::run::Store;
@@ -68,8 +68,13 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
     }
 
     let mut files = BTreeMap::new();
+    let links = if published {
+        Links::PublishedReport
+    } else {
+        Links::Report
+    };
     for report in &reports {
-        experiment_files(report, &mut files)?;
+        experiment_files(report, links, &mut files)?;
     }
     let index = IndexReport {
         experiments: &reports,
@@ -240,12 +245,13 @@ pub(super) fn is_folder_name(name: &str) -> bool {
 
 fn experiment_files(
     report: &ExperimentReport,
+    links: Links,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<()> {
     let folder = report.name;
     files.insert(
         format!("{folder}/index.html"),
-        page::experiment_page(report).into_bytes(),
+        page::experiment_page(report, links).into_bytes(),
     );
     let mut table = |table: Option<Table>| {
         if let Some(table) = table {

@@ -3,7 +3,7 @@
 //! ```text
 //! reports/index.html, and verdicts.md, conclusion.md, experiments.md, ablations.md   all experiments at a glance
 //! reports/<experiment>/index.html                      one experiment
-//! reports/<experiment>/figures/*.{svg,png,csv}         its figures, and what is drawn in them
+//! reports/<experiment>/figures/*.{svg,png,csv}         its figures (PNG in the local form alone), and what is drawn in them
 //! reports/<experiment>/tables/*.md, samples/*.mid      its tables; its music
 //! reports/manifest.json                                the records used and the checksum of every file written
 //! reports/records/                                     published records: read here, never written
@@ -77,8 +77,7 @@ pub fn write(places: &Places, published: bool) -> Result<Written> {
     for (path, bytes) in &built.files {
         put(places, path, bytes)?;
         manifest.files.insert(path.clone(), sha256(bytes));
-        if let Some(stem) = path.strip_suffix(".svg") {
-            let picture = format!("{stem}.png");
+        if let Some(picture) = picture_of(path, published) {
             let checksum = match unchanged_picture(places, &earlier, path, &picture, bytes) {
                 Some(checksum) => checksum,
                 None => {
@@ -125,7 +124,8 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
         )
     })?;
     let mut stale = Vec::new();
-    let built = build(places, manifest.form == "published", Some(&manifest))?;
+    let published = manifest.form == "published";
+    let built = build(places, published, Some(&manifest))?;
     for used in &manifest.records {
         match built
             .manifest
@@ -158,12 +158,9 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
     let pictures: Vec<(String, Vec<u8>)> = expected
         .iter()
         .filter_map(|(path, bytes)| {
-            Some((
-                format!("{}.png", path.strip_suffix(".svg")?),
-                render(path, bytes),
-            ))
+            let picture = picture_of(path, published)?;
+            Some(render(path, bytes).map(|bytes| (picture, bytes)))
         })
-        .map(|(path, bytes)| Ok((path, bytes?)))
         .collect::<Result<_>>()?;
     expected.extend(pictures);
     for (path, bytes) in &expected {
@@ -191,6 +188,12 @@ pub fn publish(places: &Places, names: &[String]) -> Result<Vec<PathBuf>> {
         .iter()
         .map(|name| store.find(name)?.publish(&places.records()))
         .collect()
+}
+
+/// The PNG that a file of the report is rendered to: of an SVG, but in the published form none is, which is kept small for a repository.
+fn picture_of(path: &str, published: bool) -> Option<String> {
+    let stem = path.strip_suffix(".svg").filter(|_| !published)?;
+    Some(format!("{stem}.png"))
 }
 
 /// The checksum of a picture that need not be rendered again: its SVG and it are as they were written last.
