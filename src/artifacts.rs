@@ -148,7 +148,8 @@ pub fn map_points(table: &Table) -> Result<Vec<MapPoint>> {
         .collect())
 }
 
-/// The single-note rows of all maps as a table: trained values in `e0…`, untrained ones in `u0…`.
+/// The single-note rows of all maps as a table: trained values in `e0…`, untrained ones in `u0…`, in 32 bits as weights are (of a mean of
+/// tokens, seven digits).
 pub fn embeddings_table(maps: &[NoteMap]) -> Result<Table> {
     let rows: Vec<(&str, &NoteRow)> = maps
         .iter()
@@ -184,8 +185,8 @@ pub fn embeddings_table(maps: &[NoteMap]) -> Result<Table> {
         for d in 0..width {
             let column = rows
                 .iter()
-                .map(|(_, row)| values(row).get(d).copied())
-                .collect::<Option<Vec<f64>>>();
+                .map(|(_, row)| values(row).get(d).map(|value| *value as f32))
+                .collect::<Option<Vec<f32>>>();
             table = table.with(
                 &format!("{letter}{d}"),
                 column.context("single-note rows differ in length")?,
@@ -292,8 +293,8 @@ mod tests {
             kind: TokenKind::Note,
             pitch,
             count: 4,
-            trained: vec![0.1, f64::from(pitch)],
-            untrained: vec![0.3, 0.4],
+            trained: vec![0.125, f64::from(pitch)],
+            untrained: vec![0.25, 0.5],
         };
         let maps = vec![
             ("most-frequent".to_owned(), vec![row(60), row(61)]),

@@ -122,6 +122,39 @@ fn an_interrupted_run_of_format_1_goes_on() {
 }
 
 #[test]
+fn a_run_is_concluded_at_its_last_checkpoint_and_can_be_executed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied("interrupted", folder.path());
+    let conclude = || harness(folder.path(), &["conclude", "latest", "--threads", "1"]);
+    let (code, told) = conclude();
+    assert_eq!(code, Some(0), "{told}");
+    let run = StoredRun::open(&path, false).unwrap();
+    assert_eq!(
+        (run.state(), run.record.concluded_at),
+        (State::Finished, Some(11))
+    );
+    assert_eq!(run.verify().unwrap().problems, vec![]);
+    let metrics = run.metrics().unwrap();
+    for split in ["train", "valid", "test"] {
+        let curve = metrics.series(split, "loss").unwrap();
+        assert_eq!(curve.last().unwrap().step, 11, "{split}");
+    }
+    let record = RunRecord::of(run);
+    let epochs = record.number("training.epochs").unwrap();
+    assert_eq!(record.number("training.steps"), Some(11.0));
+    assert!(epochs > 0.0 && epochs < 1.0, "{epochs}");
+    let page = fs::read_to_string(path.join("report.html")).unwrap();
+    assert!(page.contains("Concluded early.") && page.contains("at step 11, after"));
+
+    let (code, told) = conclude();
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("finished"), "{told}");
+    let (code, told) = harness(folder.path(), &["reproduce", "latest", "--threads", "1"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("identical"), "{told}");
+}
+
+#[test]
 fn a_run_goes_on_as_another_experiment_only_where_that_is_accepted_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = copied("interrupted", folder.path());

@@ -1,5 +1,6 @@
 //! The subcommands, one file each: wiring only.
 
+mod conclude;
 mod corpus;
 mod diff;
 mod evaluate;
@@ -44,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Continue where a run stopped, bit for bit
     Resume(resume::Args),
+    /// End a stopped run at its last checkpoint: score, sample and finish it without training further
+    Conclude(conclude::Args),
     /// What runs there are
     List(list::Args),
     /// One run: what it is, what it measured, what it left
@@ -73,6 +76,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Resume(args) => resume::run(args),
+            Command::Conclude(args) => conclude::run(args),
             Command::List(args) => list::run(args),
             Command::Show(args) => show::run(args),
             Command::Verify(args) => verify::run(args),

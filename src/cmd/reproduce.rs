@@ -59,6 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         smoke: original.record.smoke,
         environment: machine.environment(&experiment),
         command: std::env::args().skip(1).collect(),
+        concluded_at: original.record.concluded_at,
     })?;
     let id = run.id().to_owned();
     let ending = conduct(&experiment, machine, run, None)?;

@@ -56,6 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         smoke: args.smoke,
         environment: machine.environment(&experiment),
         command: std::env::args().skip(1).collect(),
+        concluded_at: None,
     })?;
     conduct(&experiment, machine, run, None).map(exit)
 }

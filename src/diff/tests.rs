@@ -32,6 +32,7 @@ fn toy(
         smoke: false,
         environment,
         command: vec!["run".into()],
+        concluded_at: None,
     };
     let mut run = store.create(new).unwrap();
     let (name, fingerprint) = ("counterpoint".to_string(), "f00d".to_string());

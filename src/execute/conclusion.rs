@@ -60,7 +60,7 @@ pub fn write<D: Backend>(
             "unknown": unknown,
             "model": { "parameters": trainer.network.parameters().count() },
             "training": {
-                "epochs": trainer.epochs_completed(),
+                "epochs": whole_or_not(trainer.epochs_trained()),
                 "epochs_planned": experiment.training.epochs,
                 "steps": trainer.step(),
                 "stopped_early": trainer.stopped_early(),
@@ -73,6 +73,14 @@ pub fn write<D: Backend>(
     )?;
     run.log_timing(trainer.step(), trainer.epoch(), "seconds", seconds);
     Ok(())
+}
+
+/// A whole number without a point.
+fn whole_or_not(number: f64) -> Value {
+    match number.fract() {
+        0.0 => json!(number as u64),
+        _ => json!(number),
+    }
 }
 
 /// Scores valid and test piece by piece with the network to be judged; test is scored here and nowhere else.

@@ -1,6 +1,6 @@
 //! A run from its experiment to its finished record: corpus, data set, training, scores, embeddings, samples, page.
 //!
-//! `run`, `resume` and `reproduce` all come through here, so that they cannot differ.
+//! `run`, `resume`, `conclude` and `reproduce` all come through here, so that they cannot differ.
 
 mod conclusion;
 mod footprint;
@@ -186,6 +186,9 @@ impl Stage<'_> {
             trainer
                 .restore(checkpoint)
                 .context("failed to go on from the checkpoint")?;
+        }
+        if let Some(step) = self.run.record().concluded_at {
+            trainer.conclude_at(step);
         }
         self.run.note(&format!(
             "training {} parameters for {} steps, from step {}",

@@ -115,6 +115,7 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
         command: ["run", "experiments/invented file.yaml"]
             .map(String::from)
             .to_vec(),
+        concluded_at: None,
     };
     let mut run = store.create(new).unwrap();
     run.set_corpus(CorpusIdentity {

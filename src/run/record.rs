@@ -52,6 +52,9 @@ pub struct Record {
     pub step: u64,
     /// The last epoch that was logged.
     pub epoch: u32,
+    /// The step at which the run was concluded though more training was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concluded_at: Option<u64>,
     /// What was read; absent until the corpus has been read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corpus: Option<CorpusIdentity>,

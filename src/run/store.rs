@@ -39,6 +39,8 @@ pub struct NewRun {
     pub environment: Environment,
     /// The arguments of the process, without the program.
     pub command: Vec<String>,
+    /// The step to conclude it at, where that is not the end of the training that is planned.
+    pub concluded_at: Option<u64>,
 }
 
 /// One folder of a store, whether or not its record can be read.
@@ -135,6 +137,7 @@ impl Store {
             heartbeat: now.clone(),
             step: 0,
             epoch: 0,
+            concluded_at: new.concluded_at,
             corpus: None,
             execution: Execution {
                 started: now,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
@@ -266,6 +266,28 @@ impl StoredRun {
             Checkpoints::of_run(&self.path).put_aside(it.step)?;
         }
         run.note(&format!("resumed: {from}"))?;
+        Ok((run, checkpoint))
+    }
+
+    /// Takes the run up as [`Self::resume`] does, to end its training at the newest whole checkpoint.
+    ///
+    /// # Errors
+    /// As `resume`, and where there is no whole checkpoint.
+    pub fn conclude(
+        &self,
+        environment: Environment,
+        command: Vec<String>,
+    ) -> Result<(Run, Checkpoint)> {
+        let (mut run, checkpoint) = self.resume(environment, command, None)?;
+        let Some(checkpoint) = checkpoint else {
+            run.interrupt()?;
+            bail!(
+                "run {} has no checkpoint to be concluded at: `harness resume {}` trains it further",
+                self.id,
+                self.id
+            );
+        };
+        run.conclude_at(checkpoint.step)?;
         Ok((run, checkpoint))
     }
 

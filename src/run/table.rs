@@ -39,6 +39,8 @@ pub enum Values {
     U32(Vec<u32>),
     /// Measurements.
     F64(Vec<f64>),
+    /// Weights.
+    F32(Vec<f32>),
     /// Names.
     Text(Vec<String>),
 }
@@ -52,7 +54,7 @@ macro_rules! values_from {
         }
     )*};
 }
-values_from!(U64: u64, U32: u32, F64: f64, Text: String);
+values_from!(U64: u64, U32: u32, F64: f64, F32: f32, Text: String);
 
 impl From<Vec<&str>> for Values {
     fn from(values: Vec<&str>) -> Self {
@@ -80,6 +82,7 @@ impl Table {
             Values::U64(values) => Column::new(name.into(), values),
             Values::U32(values) => Column::new(name.into(), values),
             Values::F64(values) => Column::new(name.into(), values),
+            Values::F32(values) => Column::new(name.into(), values),
             Values::Text(values) => Column::new(name.into(), values),
         };
         let mut columns = self.frame.columns().to_vec();
@@ -117,10 +120,13 @@ impl Table {
         })
     }
 
-    /// The column `name`, whose values are double-precision numbers.
+    /// The column `name`, whose values are floating-point numbers of 64 or 32 bits.
     pub fn f64s(&self, name: &str) -> Result<Vec<f64>> {
         self.numbers(name, |series| {
-            Ok(series.f64()?.iter().collect::<Option<Vec<f64>>>())
+            Ok(match series.f32() {
+                Ok(values) => values.iter().map(|it| it.map(f64::from)).collect(),
+                Err(_) => series.f64()?.iter().collect::<Option<Vec<f64>>>(),
+            })
         })
     }
 

@@ -28,6 +28,7 @@ fn new_run(experiment: &str) -> NewRun {
         smoke: false,
         environment: environment(),
         command: vec!["run".into(), "toy.yaml".into()],
+        concluded_at: None,
     }
 }
 

@@ -100,6 +100,17 @@ impl Run {
         self.write_record()
     }
 
+    /// Says that training ends at `step`, though more is planned. A run is concluded once: a later step changes nothing.
+    pub fn conclude_at(&mut self, step: u64) -> Result<()> {
+        if self.record.concluded_at.is_some() {
+            return Ok(());
+        }
+        self.record.concluded_at = Some(step);
+        self.event(format!(
+            "concluded at step {step}, before the end of the training that was planned"
+        ))
+    }
+
     /// Keeps in the record that something happened which its reader should know of.
     pub fn event(&mut self, what: impl Into<String>) -> Result<()> {
         let what = what.into();

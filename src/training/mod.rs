@@ -97,6 +97,8 @@ pub struct Trainer<'a, D: Backend> {
     stream: Stream,
     /// Steps after which training ends, whatever the number of epochs.
     step_limit: u64,
+    /// Steps after which it ends though more are planned.
+    concluded_at: Option<u64>,
     step: u64,
     position: Position,
 }
@@ -140,9 +142,15 @@ impl<'a, D: Backend> Trainer<'a, D> {
             dropout,
             stream,
             step_limit,
+            concluded_at: None,
             step: 0,
             position,
         })
+    }
+
+    /// Ends the training after `step` steps, though more are planned; the learning rate falls as it would have.
+    pub fn conclude_at(&mut self, step: u64) {
+        self.concluded_at = Some(step);
     }
 
     /// Steps in an epoch.
@@ -150,9 +158,14 @@ impl<'a, D: Backend> Trainer<'a, D> {
         self.stream.windows() as u64
     }
 
-    /// Steps in all, if early stopping does not end the training sooner.
+    /// Steps that are planned.
     pub fn steps(&self) -> u64 {
         (self.windows() * u64::from(self.config.epochs)).min(self.step_limit)
+    }
+
+    /// The step after which training ends, if early stopping does not end it sooner.
+    fn last_step(&self) -> u64 {
+        self.concluded_at.unwrap_or(u64::MAX).min(self.steps())
     }
 
     /// Steps completed.
@@ -165,9 +178,9 @@ impl<'a, D: Backend> Trainer<'a, D> {
         (self.step.saturating_sub(1) / self.windows()) as u32 + 1
     }
 
-    /// Whole epochs completed.
-    pub fn epochs_completed(&self) -> u32 {
-        (self.step / self.windows()) as u32
+    /// Epochs trained, the last perhaps in part.
+    pub fn epochs_trained(&self) -> f64 {
+        self.step as f64 / self.windows() as f64
     }
 
     /// The best held-out score so far; `None` where nothing is held out.
@@ -182,7 +195,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
 
     /// Whether there is nothing left to train.
     pub fn is_complete(&self) -> bool {
-        self.position.stopped_early || self.step >= self.steps()
+        self.position.stopped_early || self.step >= self.last_step()
     }
 
     /// Trains to the end, or until `interrupted` is set. `watch` hears of every step.
@@ -197,7 +210,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Ending> {
         let stream = self.stream.clone();
-        let (windows, first, steps) = (self.windows(), self.step, self.steps());
+        let (windows, first, steps) = (self.windows(), self.step, self.last_step());
         std::thread::scope(|scope| {
             // Batches are prepared on a thread of their own, two ahead.
             let (send, batches) = sync_channel(2);
@@ -211,6 +224,9 @@ impl<'a, D: Backend> Trainer<'a, D> {
             if self.position.evaluation_due {
                 self.score_valid(run, interrupted)?;
                 run.save_checkpoint(&self.checkpoint()?)?;
+            } else if self.concluded_at == Some(self.step) && !self.is_scored() {
+                self.end_epoch(run, None, interrupted)?;
+                run.save_checkpoint(&self.checkpoint()?)?;
             }
             let mut seconds = 0.0;
             while !self.is_complete() {
@@ -223,7 +239,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
                 let tokens_per_second = tokens as f64 / seconds;
                 let valid = match self.step.is_multiple_of(windows) || self.step == steps {
-                    true => self.end_epoch(run, tokens_per_second, interrupted)?,
+                    true => self.end_epoch(run, Some(tokens_per_second), interrupted)?,
                     false => None,
                 };
                 watch(Progress {
@@ -292,7 +308,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
     fn end_epoch(
         &mut self,
         run: &mut Run,
-        tokens_per_second: f64,
+        tokens_per_second: Option<f64>,
         interrupted: &AtomicBool,
     ) -> Result<Option<f64>> {
         let (step, epoch) = (self.step, self.epoch());
@@ -305,15 +321,22 @@ impl<'a, D: Backend> Trainer<'a, D> {
             self.position.epoch_loss / windows_done as f64,
             &self.data.train,
         );
-        run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
+        if let Some(tokens_per_second) = tokens_per_second {
+            run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
+        }
         if let Some(mebibytes) = peak_memory() {
             run.log_timing(step, epoch, "memory", mebibytes);
         }
-        let due = epoch.is_multiple_of(self.evaluation.every) || step == self.steps();
-        if !due || self.data.valid.is_empty() {
+        if !(self.is_scored() || step == self.last_step()) || self.data.valid.is_empty() {
             return Ok(None);
         }
         self.score_valid(run, interrupted).map(Some)
+    }
+
+    /// Whether training comes by this step with the valid split scored: at the end of every epoch, or of every so many.
+    fn is_scored(&self) -> bool {
+        self.step.is_multiple_of(self.windows())
+            && self.epoch().is_multiple_of(self.evaluation.every)
     }
 
     /// Logs the score on the valid split, and returns it. An interruption leaves a checkpoint which says that it is still due.

@@ -8,6 +8,7 @@ use super::super::finding::findings;
 use super::super::group::Group;
 use super::super::record::RunRecord;
 use super::super::table::{self, Table, claims, hyperparameters};
+use super::super::text::number;
 use super::{
     Links, figure_markup, figure_with, findings_markup, page, provenance_of, table_markup,
 };
@@ -107,6 +108,10 @@ pub fn run_facts(group: &Group) -> Markup {
         @if let Some(step) = record.changed_at() {
             p.notice { strong { "Changed on the way. " } "From step " (grouped(step)) " on the run went on as another experiment than it was started as; what was changed is told at the end of this page." }
         }
+        @let concluded = concluded_runs(group);
+        @if !concluded.is_empty() {
+            p.notice { strong { "Concluded early. " } "Training was ended by hand before it had come to its end: " (concluded.join("; ")) ". The weights that are judged are the best on valid until then." }
+        }
         @if run.counts() && effort.falls_short() {
             p.notice { strong { "Fewer epochs than the paper. " } (effort.sentence()) }
         }
@@ -135,6 +140,21 @@ pub fn run_facts(group: &Group) -> Markup {
             div { dt { "device" } dd { (effort.devices) } }
         }
     }
+}
+
+/// The runs that were concluded before the end of their training, and when.
+fn concluded_runs(group: &Group) -> Vec<String> {
+    let concluded = |run: &&RunRecord| {
+        let record = &run.stored.record;
+        let step = grouped(record.concluded_at?);
+        let epochs = run.number("training.epochs").map(number);
+        let epochs = epochs.unwrap_or_else(|| record.epoch.to_string());
+        Some(format!(
+            "seed {} at step {step}, after {epochs} epochs",
+            record.seed
+        ))
+    };
+    group.runs().iter().filter_map(concluded).collect()
 }
 
 /// How the run stands, as a sentence.

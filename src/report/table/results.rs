@@ -19,6 +19,10 @@ const SHOWN: [(&str, &str); 4] = [
 pub fn fill(group: &Group) -> Option<Table> {
     let run = group.shown();
     let mut rows = Vec::new();
+    // Where some runs were trained to their end, what the others had when they were concluded is no last value of theirs.
+    let concluded = |run: &RunRecord| run.stored.record.concluded_at.is_some();
+    let early = group.runs().iter().filter(|run| concluded(run)).count();
+    let mixed = early > 0 && early < group.runs().len();
     // The loss of a model of keys is its likelihood per step: one of them suffices.
     let has_density = run.metrics.iter().any(|row| row.metric == "nll_per_step");
     let repeated = |metric: &str| metric == "loss" && run.models_keys() && has_density;
@@ -31,7 +35,10 @@ pub fn fill(group: &Group) -> Option<Table> {
             let found = |of: fn(&RunRecord, &str, &str) -> Option<(f64, String)>| {
                 group.noted(|run| of(run, metric, split))
             };
-            let last = found(last);
+            let last = match mixed && split != "test" {
+                true => group.noted(|run| last(run, metric, split).filter(|_| !concluded(run))),
+                false => found(last),
+            };
             if last.mean().is_none() {
                 continue;
             }
@@ -58,8 +65,12 @@ pub fn fill(group: &Group) -> Option<Table> {
     } else {
         String::new()
     };
+    let mixed = match mixed {
+        true => " The last values on train and valid are of runs that were not concluded early.",
+        false => "",
+    };
     let caption = format!(
-        "Results of {}, and what to set them beside.{rule} Corpus: {}.",
+        "Results of {}, and what to set them beside.{rule}{mixed} Corpus: {}.",
         group.title(),
         run.corpus_name()
     );
