@@ -117,7 +117,7 @@ pub fn conduct(
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
             eprintln!(
-                "interrupted: `harness resume {}` goes on from here",
+                "interrupted: `harness resume {0}` goes on from here, `harness conclude {0}` ends it here",
                 run.id()
             );
         }

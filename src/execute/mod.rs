@@ -187,6 +187,9 @@ impl Stage<'_> {
                 .restore(checkpoint)
                 .context("failed to go on from the checkpoint")?;
         }
+        if self.run.ends_here() && !trainer.is_complete() {
+            self.run.conclude_at(trainer.step())?;
+        }
         if let Some(step) = self.run.record().concluded_at {
             trainer.conclude_at(step);
         }

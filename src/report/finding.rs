@@ -23,7 +23,8 @@ pub struct Finding {
 
 /// What the runs of an experiment found about the paper's figures, and about the layout of pitch.
 ///
-/// `judged` are the claims by `group`. A claim's number is told for every seed, what lies behind it for the shown run.
+/// `judged` are the claims by `group`. A claim's number and the layout of pitch are told for every seed, what lies behind a claim for the
+/// shown run.
 pub fn findings(judged: &[Judged], group: Option<&Group>) -> Vec<Finding> {
     let shown = group.map(Group::shown);
     let visual = judged
@@ -40,15 +41,32 @@ pub fn findings(judged: &[Judged], group: Option<&Group>) -> Vec<Finding> {
             text: about_claim(judged, shown),
         })
         .collect();
-    let layout = shown.filter(|run| run.counts()).and_then(|run| {
-        let text = significant(run)?;
-        Some(Finding {
-            about: "Beyond the paper, layout of pitch".to_owned(),
-            text: format!("{text} Training seed {}.", run.stored.record.seed),
-        })
-    });
-    findings.extend(layout);
+    findings.extend(group.and_then(about_layout));
     findings
+}
+
+/// What tests of the layout of pitch found, for every seed; seeds that found the same share a sentence.
+fn about_layout(group: &Group) -> Option<Finding> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for run in group.runs().iter().filter(|run| run.counts()) {
+        let Some(text) = significant(run) else {
+            continue;
+        };
+        let seed = run.stored.record.seed.to_string();
+        match told.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, seeds)) => seeds.push(seed),
+            None => told.push((text, vec![seed])),
+        }
+    }
+    let paragraph = |(text, seeds): &(String, Vec<String>)| {
+        let plural = if seeds.len() > 1 { "s" } else { "" };
+        format!("{text} Training seed{plural} {}.", seeds.join(", "))
+    };
+    let text: Vec<String> = told.iter().map(paragraph).collect();
+    (!text.is_empty()).then(|| Finding {
+        about: "Beyond the paper, layout of pitch".to_owned(),
+        text: text.join(" "),
+    })
 }
 
 /// The findings as Markdown, a paragraph each.
@@ -232,6 +250,7 @@ mod tests {
         let found = found(&Group::choose(runs.iter()).unwrap());
         let both = "= 0.0050 (training seed 1, reproduced), 0.0050 (training seed 2, reproduced); reproduced if below 0.05.";
         assert!(found[0].text.contains(both), "{}", found[0].text);
+        assert!(found[1].text.ends_with("Training seeds 1, 2."));
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl StoredRun {
         Ok((run, checkpoint))
     }
 
-    /// Takes the run up as [`Self::resume`] does, to end its training at the newest whole checkpoint.
+    /// Takes the run up as [`Self::resume`] does, to end its training at the newest whole checkpoint if it has not ended yet.
     ///
     /// # Errors
     /// As `resume`, and where there is no whole checkpoint.
@@ -287,7 +287,7 @@ impl StoredRun {
                 self.id
             );
         };
-        run.conclude_at(checkpoint.step)?;
+        run.end_here();
         Ok((run, checkpoint))
     }
 

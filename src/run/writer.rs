@@ -35,6 +35,7 @@ pub struct Run {
     record: Record,
     metrics: Segments,
     timings: Segments,
+    ends_here: bool,
     began: Instant,
     wrote: Instant,
     _lock: Lock,
@@ -53,6 +54,7 @@ impl Run {
             record,
             metrics,
             timings,
+            ends_here: false,
             began: now,
             wrote: now,
             _lock: lock,
@@ -98,6 +100,15 @@ impl Run {
         }
         self.record.corpus = Some(corpus);
         self.write_record()
+    }
+
+    /// Whether it was taken up to be ended where it stands: [`super::StoredRun::conclude`].
+    pub fn ends_here(&self) -> bool {
+        self.ends_here
+    }
+
+    pub(super) fn end_here(&mut self) {
+        self.ends_here = true;
     }
 
     /// Says that training ends at `step`, though more is planned. A run is concluded once: a later step changes nothing.
