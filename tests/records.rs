@@ -144,7 +144,7 @@ fn a_run_is_concluded_at_its_last_checkpoint_and_can_be_executed_again() {
     assert_eq!(record.number("training.steps"), Some(11.0));
     assert!(epochs > 0.0 && epochs < 1.0, "{epochs}");
     let page = fs::read_to_string(path.join("report.html")).unwrap();
-    assert!(page.contains("Concluded early.") && page.contains("at step 11, after"));
+    assert!(page.contains("Concluded early.") && page.contains("at step 11, epochs trained: "));
 
     let (code, told) = conclude();
     assert_eq!(code, Some(3), "{told}");

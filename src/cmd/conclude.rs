@@ -27,6 +27,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     machine.check(&experiment, stored.record.smoke)?;
     let command = std::env::args().skip(1).collect();
     let (run, checkpoint) = stored.conclude(machine.environment(&experiment), command)?;
-    eprintln!("concluding run {} at step {}", run.id(), checkpoint.step);
+    eprintln!(
+        "ending run {} from its checkpoint of step {}",
+        run.id(),
+        checkpoint.step
+    );
     conduct(&experiment, machine, run, Some(checkpoint)).map(exit)
 }

@@ -89,6 +89,13 @@ impl Args {
             "run {} is finished and cannot go on as another experiment; `harness run` starts a new run",
             stored.id
         );
+        if let Some(step) = stored.record.concluded_at {
+            ensure!(
+                changes.is_empty(),
+                "run {} is concluded at step {step} and trains no further; `harness run` starts a new run",
+                stored.id
+            );
+        }
         ensure!(
             lasting.is_empty(),
             "a checkpoint of run {} cannot go on with changes to its data, model or optimizer (`harness run` starts a new run):{}",

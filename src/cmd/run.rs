@@ -116,10 +116,13 @@ pub fn conduct(
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
-            eprintln!(
-                "interrupted: `harness resume {0}` goes on from here, `harness conclude {0}` ends it here",
-                run.id()
-            );
+            let id = run.id();
+            match run.record().concluded_at {
+                Some(_) => eprintln!("interrupted: `harness resume {id}` finishes it"),
+                None => eprintln!(
+                    "interrupted: `harness resume {id}` goes on from here, `harness conclude {id}` ends it here"
+                ),
+            }
         }
         Err(error) => {
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {

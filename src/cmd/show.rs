@@ -98,6 +98,12 @@ fn facts(run: &StoredRun) -> Vec<Vec<String>> {
         "reached",
         format!("step {}, epoch {}", record.step, record.epoch),
     );
+    if let Some(step) = record.concluded_at {
+        add(
+            "concluded",
+            format!("at step {step}, before the end of the training that was planned"),
+        );
+    }
     if let Some(corpus) = &record.corpus {
         let synthetic = if corpus.synthetic { ", synthetic" } else { "" };
         let stand_in = corpus

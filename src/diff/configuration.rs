@@ -79,6 +79,9 @@ fn inputs(run: &StoredRun) -> Result<Inputs> {
     if let Some(step) = record.changed_at() {
         add(0, "(changed at step)", &step.to_string());
     }
+    if let Some(step) = record.concluded_at {
+        add(0, "(concluded at step)", &step.to_string());
+    }
     if let Some(corpus) = &record.corpus {
         add(1, "name", &corpus.name);
         add(1, "fingerprint", &corpus.fingerprint);

@@ -205,7 +205,14 @@ fn distinct<'a>(
             .experiment_yaml()
             .with_context(|| format!("failed to read the experiment of run {}", run.id))?;
         let fingerprint = run.record.corpus.as_ref().map(|it| it.fingerprint.clone());
-        let identity = (yaml, run.record.seed, run.record.smoke, fingerprint);
+        let record = &run.record;
+        let identity = (
+            yaml,
+            record.seed,
+            record.smoke,
+            record.concluded_at,
+            fingerprint,
+        );
         match kept.iter().find(|(_, known)| *known == identity) {
             Some((first, _)) => notes.push(format!(
                 "run {} of {side} repeats run {} (same experiment, seed and corpus) and counts once with it",

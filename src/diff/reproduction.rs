@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::curve::{FirstDifference, first_difference, same_bits};
 use crate::metric::metric;
-use crate::run::{Metrics, StoredRun, WEIGHTS};
+use crate::run::{Execution, Metrics, StoredRun, WEIGHTS};
 
 /// What a second execution of a record comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,44 +74,31 @@ pub fn compare(
 
 /// What may move bits and is not the same.
 fn differences(original: &StoredRun, again: &StoredRun) -> Vec<String> {
-    let last = |run: &StoredRun| run.record.last_execution().clone();
-    let (then, now) = (last(original), last(again));
-    let (before, after) = (&then.environment, &now.environment);
-    // A run may have moved between devices.
-    let device = |run: &StoredRun| -> Vec<String> {
-        let executions = run.record.executions();
-        let mut devices: Vec<String> = executions
-            .map(|it| it.environment.device_in_words())
-            .collect();
-        devices.dedup();
-        devices
+    // A run may have moved between devices, and been resumed by another build.
+    let each = |run: &StoredRun, of: fn(&Execution) -> String| {
+        let mut values: Vec<String> = run.record.executions().map(of).collect();
+        values.dedup();
+        values.join(", then ")
     };
-    let pairs = [
-        (
-            "device",
-            device(original).join(", then "),
-            device(again).join(", then "),
-        ),
-        (
-            "kernels",
-            before.kernel_path.clone(),
-            after.kernel_path.clone(),
-        ),
-        ("code", then.code.summary(), now.code.summary()),
-        (
-            "code changes",
-            then.code.patch_sha256.unwrap_or_default(),
-            now.code.patch_sha256.unwrap_or_default(),
-        ),
-        ("compiler", then.code.rustc, now.code.rustc),
+    type Of = fn(&Execution) -> String;
+    let device: Of = |it| it.environment.device_in_words();
+    let aspects: [(&str, Of); 5] = [
+        ("device", device),
+        ("kernels", |it| it.environment.kernel_path.clone()),
+        ("code", |it| it.code.summary()),
+        ("code changes", |it| {
+            it.code.patch_sha256.clone().unwrap_or_default()
+        }),
+        ("compiler", |it| it.code.rustc.clone()),
     ];
-    let differing = pairs
-        .into_iter()
-        .filter(|(_, before, after)| before != after);
-    let mut differences: Vec<String> = differing
-        .map(|(what, before, after)| format!("{what}: {before} → {after}"))
-        .collect();
-    if device(again) != ["cpu"] {
+    let mut differences = Vec::new();
+    for (what, of) in aspects {
+        let (before, after) = (each(original, of), each(again, of));
+        if before != after {
+            differences.push(format!("{what}: {before} → {after}"));
+        }
+    }
+    if each(again, device) != "cpu" {
         differences.push("a CUDA device adds in no fixed order".to_owned());
     }
     differences

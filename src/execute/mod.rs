@@ -196,7 +196,7 @@ impl Stage<'_> {
         self.run.note(&format!(
             "training {} parameters for {} steps, from step {}",
             trainer.network.parameters().count(),
-            trainer.steps(),
+            trainer.last_step(),
             trainer.step()
         ))?;
         if trainer.train(self.run, self.interrupted, self.watch)? == Ending::Interrupted {

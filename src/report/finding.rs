@@ -60,7 +60,7 @@ fn about_layout(group: &Group) -> Option<Finding> {
     }
     let paragraph = |(text, seeds): &(String, Vec<String>)| {
         let plural = if seeds.len() > 1 { "s" } else { "" };
-        format!("{text} Training seed{plural} {}.", seeds.join(", "))
+        format!("Training seed{plural} {}: {text}", seeds.join(", "))
     };
     let text: Vec<String> = told.iter().map(paragraph).collect();
     (!text.is_empty()).then(|| Finding {
@@ -230,9 +230,8 @@ mod tests {
         assert!(
             found[1]
                 .text
-                .starts_with("Of the 11 tests of the map most-frequent")
+                .starts_with("Training seed 1: Of the 11 tests of the map most-frequent")
         );
-        assert!(found[1].text.ends_with("Training seed 1."));
     }
 
     #[test]
@@ -250,7 +249,11 @@ mod tests {
         let found = found(&Group::choose(runs.iter()).unwrap());
         let both = "= 0.0050 (training seed 1, reproduced), 0.0050 (training seed 2, reproduced); reproduced if below 0.05.";
         assert!(found[0].text.contains(both), "{}", found[0].text);
-        assert!(found[1].text.ends_with("Training seeds 1, 2."));
+        assert!(
+            found[1]
+                .text
+                .starts_with("Training seeds 1, 2: Of the 11 tests")
+        );
     }
 
     #[test]

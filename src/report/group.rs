@@ -6,6 +6,11 @@ use super::record::RunRecord;
 use super::seeds::OverSeeds;
 use crate::run::{SettingChange, State, changed_settings};
 
+/// Whether a run was concluded before the end of its training.
+fn is_concluded(run: &RunRecord) -> bool {
+    run.stored.record.concluded_at.is_some()
+}
+
 /// Keys of a resolved experiment that say nothing of what is computed.
 const PROSE: [&str; 7] = [
     "title",
@@ -31,12 +36,17 @@ impl<'a> Group<'a> {
 
     /// The group that stands for an experiment, of all its runs; `None` without any.
     ///
-    /// Of the finished runs at full size, those with the most epochs planned, of these the newest decides which settings
-    /// are shown; every such run with the same settings and corpus belongs to the group, for each seed the newest. Without
-    /// a finished run at full size, the newest finished run stands alone, else the newest.
+    /// Of the finished runs at full size, those with the most epochs planned (of one that was concluded early: trained), of these the
+    /// newest decides which settings are shown; every such run with the same settings and corpus belongs to the group, for each seed the
+    /// newest, one trained to its end before one that was not. Without a finished run at full size, the newest finished run stands alone,
+    /// else the newest.
     pub fn choose(runs: impl Iterator<Item = &'a RunRecord> + Clone) -> Option<Self> {
         let newest = runs.clone().max_by_key(|run| {
-            let epochs = run.number("experiment.training.epochs").unwrap_or(0.0);
+            let epochs = run.number(match is_concluded(run) {
+                true => "training.epochs",
+                false => "experiment.training.epochs",
+            });
+            let epochs = epochs.unwrap_or(0.0);
             (
                 run.counts(),
                 run.state == State::Finished,
@@ -50,10 +60,21 @@ impl<'a> Group<'a> {
         let mut members: Vec<&RunRecord> = runs
             .filter(|run| run.counts() && same_but_for_the_seed(run, newest))
             .collect();
-        let record = |run: &RunRecord| (run.stored.record.seed, run.stored.record.number);
-        members.sort_by_key(|run| (record(run).0, std::cmp::Reverse(record(run).1)));
+        members.sort_by_key(|run| {
+            let record = &run.stored.record;
+            (
+                record.seed,
+                is_concluded(run),
+                std::cmp::Reverse(record.number),
+            )
+        });
         members.dedup_by_key(|run| run.stored.record.seed);
         Some(Self { runs: members })
+    }
+
+    /// How many of the runs were concluded before the end of their training.
+    pub fn concluded(&self) -> usize {
+        self.runs.iter().filter(|run| is_concluded(run)).count()
     }
 
     /// The run that figures of a single run show: that of the smallest seed.

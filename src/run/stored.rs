@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
@@ -243,6 +243,12 @@ impl StoredRun {
                 what,
             });
         }
+        if let (Status::Failed, Some(reason)) = (record.status, &record.reason) {
+            record.events.push(Event {
+                at: record.ended.clone().unwrap_or_else(clock::now),
+                what: format!("failed: {reason}"),
+            });
+        }
         let changed = match changed {
             Some(yaml) => Some(self.write_changed_experiment(&mut record, yaml, &from)?),
             None => record.last_execution().changed.clone(),
@@ -278,17 +284,20 @@ impl StoredRun {
         environment: Environment,
         command: Vec<String>,
     ) -> Result<(Run, Checkpoint)> {
-        let (mut run, checkpoint) = self.resume(environment, command, None)?;
-        let Some(checkpoint) = checkpoint else {
-            run.interrupt()?;
-            bail!(
-                "run {} has no checkpoint to be concluded at: `harness resume {}` trains it further",
-                self.id,
+        let without = || {
+            format!(
+                "run {0} has no checkpoint to be concluded at: `harness resume {0}` trains it further",
                 self.id
-            );
+            )
         };
+        // Known before the record is touched.
+        ensure!(
+            self.record.status == Status::Finished || self.newest_whole_checkpoint()?.0.is_some(),
+            without()
+        );
+        let (mut run, checkpoint) = self.resume(environment, command, None)?;
         run.end_here();
-        Ok((run, checkpoint))
+        Ok((run, checkpoint.with_context(without)?))
     }
 
     /// Writes the resolved experiment that the run goes on as beside the ones before, and says in `record` what is changed.

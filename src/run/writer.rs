@@ -111,9 +111,9 @@ impl Run {
         self.ends_here = true;
     }
 
-    /// Says that training ends at `step`, though more is planned. A run is concluded once: a later step changes nothing.
+    /// Says that training ends at `step`, though more is planned.
     pub fn conclude_at(&mut self, step: u64) -> Result<()> {
-        if self.record.concluded_at.is_some() {
+        if self.record.concluded_at == Some(step) {
             return Ok(());
         }
         self.record.concluded_at = Some(step);

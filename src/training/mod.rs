@@ -34,7 +34,7 @@ use optimizer::Optimizer;
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All epochs were trained, or early stopping ended it.
+    /// All epochs were trained, early stopping ended it, or it was to be concluded.
     Complete,
     /// It was asked to stop, and left a checkpoint.
     Interrupted,
@@ -164,7 +164,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
     }
 
     /// The step after which training ends, if early stopping does not end it sooner.
-    fn last_step(&self) -> u64 {
+    pub fn last_step(&self) -> u64 {
         self.concluded_at.unwrap_or(u64::MAX).min(self.steps())
     }
 
@@ -224,7 +224,8 @@ impl<'a, D: Backend> Trainer<'a, D> {
             if self.position.evaluation_due {
                 self.score_valid(run, interrupted)?;
                 run.save_checkpoint(&self.checkpoint()?)?;
-            } else if self.concluded_at == Some(self.step) && !self.is_scored() {
+            } else if self.concluded_at == Some(self.step) {
+                // If the checkpoint was of an epoch's end, this gives what is there already.
                 self.end_epoch(run, None, interrupted)?;
                 run.save_checkpoint(&self.checkpoint()?)?;
             }
@@ -304,7 +305,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
         Ok(loss)
     }
 
-    /// Logs the epoch's mean loss and, where it is due, the score on the valid split, which is returned.
+    /// Logs the epoch's mean loss, if it is whole or the first, and, where it is due, the score on the valid split, which is returned.
     fn end_epoch(
         &mut self,
         run: &mut Run,
@@ -313,30 +314,28 @@ impl<'a, D: Backend> Trainer<'a, D> {
     ) -> Result<Option<f64>> {
         let (step, epoch) = (self.step, self.epoch());
         let windows_done = (step - 1) % self.windows() + 1;
-        log_loss(
-            run,
-            step,
-            epoch,
-            Split::Train,
-            self.position.epoch_loss / windows_done as f64,
-            &self.data.train,
-        );
+        // The mean of a few windows says little beside those of whole epochs.
+        if windows_done == self.windows() || epoch == 1 {
+            log_loss(
+                run,
+                step,
+                epoch,
+                Split::Train,
+                self.position.epoch_loss / windows_done as f64,
+                &self.data.train,
+            );
+        }
         if let Some(tokens_per_second) = tokens_per_second {
             run.log_timing(step, epoch, "tokens_per_second", tokens_per_second);
         }
         if let Some(mebibytes) = peak_memory() {
             run.log_timing(step, epoch, "memory", mebibytes);
         }
-        if !(self.is_scored() || step == self.last_step()) || self.data.valid.is_empty() {
+        let due = epoch.is_multiple_of(self.evaluation.every) || step == self.last_step();
+        if !due || self.data.valid.is_empty() {
             return Ok(None);
         }
         self.score_valid(run, interrupted).map(Some)
-    }
-
-    /// Whether training comes by this step with the valid split scored: at the end of every epoch, or of every so many.
-    fn is_scored(&self) -> bool {
-        self.step.is_multiple_of(self.windows())
-            && self.epoch().is_multiple_of(self.evaluation.every)
     }
 
     /// Logs the score on the valid split, and returns it. An interruption leaves a checkpoint which says that it is still due.
@@ -368,8 +367,8 @@ impl<'a, D: Backend> Trainer<'a, D> {
         match self.position.best {
             Some(best) if score >= best.score => {
                 let patience = self.config.early_stopping;
-                self.position.stopped_early =
-                    patience.is_some_and(|patience| epoch - best.epoch >= patience);
+                self.position.stopped_early = self.concluded_at != Some(step)
+                    && patience.is_some_and(|patience| epoch - best.epoch >= patience);
             }
             _ => self.position.best = Some(Best { step, epoch, score }),
         }

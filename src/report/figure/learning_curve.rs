@@ -153,10 +153,16 @@ fn draw_curve(group: &Group, curve: &Curve) -> Result<Option<Drawing>> {
             plot.seed
         ),
     };
+    let part = match group.concluded() {
+        0 => "",
+        _ => {
+            " The last point of a run that was concluded early stands at the epoch that had begun."
+        }
+    };
     Ok(Some(Drawing {
         name: format!("{}-curve", curve.metric.replace('_', "-")),
         caption: format!(
-            "{} by epoch.{seeds}{best} Corpus: {}.",
+            "{} by epoch.{seeds}{best}{part} Corpus: {}.",
             with_unit(curve.title, " (", unit, ")"),
             run.corpus_name()
         ),

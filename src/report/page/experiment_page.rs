@@ -70,9 +70,13 @@ fn runs_table(report: &ExperimentReport) -> Table {
     let row = |run: &&RunRecord| {
         let record = &run.stored.record;
         let smoke = record.smoke.then(|| "smoke run".to_owned());
+        let concluded = record.concluded_at;
+        let concluded = concluded.map(|step| format!("concluded at step {step}"));
         vec![
             Cell::text(&record.id).with_detail(part(&record.id)),
-            Cell::text(run.state.to_string()).with_detail(smoke.or_else(|| record.reason.clone())),
+            Cell::text(run.state.to_string())
+                .with_detail(smoke.or_else(|| record.reason.clone()))
+                .with_detail(concluded),
             Cell {
                 text: record.seed.to_string(),
                 number: Some(record.seed as f64),

@@ -110,7 +110,7 @@ pub fn run_facts(group: &Group) -> Markup {
         }
         @let concluded = concluded_runs(group);
         @if !concluded.is_empty() {
-            p.notice { strong { "Concluded early. " } "Training was ended by hand before it had come to its end: " (concluded.join("; ")) ". The weights that are judged are the best on valid until then." }
+            p.notice { strong { "Concluded early. " } "Training was ended by hand before it had come to its end: " (concluded.join("; ")) ". What is judged are the best weights until then." }
         }
         @if run.counts() && effort.falls_short() {
             p.notice { strong { "Fewer epochs than the paper. " } (effort.sentence()) }
@@ -150,7 +150,7 @@ fn concluded_runs(group: &Group) -> Vec<String> {
         let epochs = run.number("training.epochs").map(number);
         let epochs = epochs.unwrap_or_else(|| record.epoch.to_string());
         Some(format!(
-            "seed {} at step {step}, after {epochs} epochs",
+            "seed {} at step {step}, epochs trained: {epochs}",
             record.seed
         ))
     };

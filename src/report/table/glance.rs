@@ -141,7 +141,11 @@ fn opening(report: &ExperimentReport) -> Vec<Cell> {
         Some(group) => {
             let seeds = group.runs().len();
             let several = (seeds > 1).then(|| format!("{seeds} seeds"));
-            Cell::text(group.shown().state.to_string()).with_detail(several)
+            let early = group.concluded();
+            let early = (early > 0).then(|| format!("{early} concluded early"));
+            Cell::text(group.shown().state.to_string())
+                .with_detail(several)
+                .with_detail(early)
         }
     };
     vec![name.with_detail(Some(report.title.clone())), runs]

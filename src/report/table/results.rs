@@ -21,8 +21,7 @@ pub fn fill(group: &Group) -> Option<Table> {
     let mut rows = Vec::new();
     // Where some runs were trained to their end, what the others had when they were concluded is no last value of theirs.
     let concluded = |run: &RunRecord| run.stored.record.concluded_at.is_some();
-    let early = group.runs().iter().filter(|run| concluded(run)).count();
-    let mixed = early > 0 && early < group.runs().len();
+    let mixed = (1..group.runs().len()).contains(&group.concluded());
     // The loss of a model of keys is its likelihood per step: one of them suffices.
     let has_density = run.metrics.iter().any(|row| row.metric == "nll_per_step");
     let repeated = |metric: &str| metric == "loss" && run.models_keys() && has_density;
@@ -66,7 +65,9 @@ pub fn fill(group: &Group) -> Option<Table> {
         String::new()
     };
     let mixed = match mixed {
-        true => " The last values on train and valid are of runs that were not concluded early.",
+        true => {
+            " The last values on train and valid are of runs that were not concluded early, best and test of all."
+        }
         false => "",
     };
     let caption = format!(
