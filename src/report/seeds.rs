@@ -68,6 +68,17 @@ impl OverSeeds {
         self.with_each(Cell::number(largest).with_detail(several))
     }
 
+    /// The values from the smallest to the largest as a cell, for what is no measurement: epochs trained, hours.
+    pub fn range_cell(&self) -> Cell {
+        let low = self.values().reduce(f64::min);
+        let high = self.largest();
+        let mut cell = Cell::number(high);
+        if let Some((low, high)) = low.zip(high).filter(|(low, high)| low < high) {
+            cell.text = format!("{} to {}", number(low), number(high));
+        }
+        self.with_each(cell)
+    }
+
     /// Whether there are several values, not all equal.
     pub fn varies(&self) -> bool {
         self.values

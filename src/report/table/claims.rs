@@ -101,14 +101,22 @@ pub fn median<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Verdict {
 }
 
 impl Judged {
-    /// What was measured, as a cell: the mean over seeds; of p-values, the largest.
+    /// What was measured, as a cell: the mean over seeds; of p-values, the largest; of what a training took, all from the least on.
     pub fn measured_cell(&self) -> Cell {
         let metric = self.claim.metric.as_deref().unwrap_or_default();
         if metric.ends_with("p_value") || metric.ends_with("_p") {
             self.measured.largest_cell()
+        } else if self.is_effort() {
+            self.measured.range_cell()
         } else {
             self.measured.cell()
         }
+    }
+
+    /// Whether it tells what a training took, which has no mean worth telling.
+    fn is_effort(&self) -> bool {
+        let metric = self.claim.metric.as_deref();
+        metric.is_some_and(|metric| metric.starts_with("training."))
     }
 
     /// The verdict as a cell: how many of several seeds reach it, and which do not.
@@ -185,6 +193,7 @@ fn row(judged: &Judged) -> Vec<Cell> {
     let difference = claim
         .value
         .zip(judged.measured.mean())
+        .filter(|_| !(judged.is_effort() && judged.measured.varies()))
         .filter(|(paper, measured)| *paper != 0.0 && paper != measured)
         .map(|(paper, measured)| {
             format!("{:+.2} %", 100.0 * (measured - paper) / paper).replace('-', "−")

@@ -34,9 +34,13 @@ pub fn fill(group: &Group) -> Option<Table> {
             let found = |of: fn(&RunRecord, &str, &str) -> Option<(f64, String)>| {
                 group.noted(|run| of(run, metric, split))
             };
-            let last = match mixed && split != "test" {
-                true => group.noted(|run| last(run, metric, split).filter(|_| !concluded(run))),
-                false => found(last),
+            let of_whole = |of: fn(&RunRecord, &str, &str) -> Option<(f64, String)>| {
+                group.noted(|run| of(run, metric, split).filter(|_| !concluded(run)))
+            };
+            let (last, best) = match (mixed, split) {
+                (true, "train") => (of_whole(last), of_whole(best)),
+                (true, "valid") => (of_whole(last), found(best)),
+                _ => (found(last), found(best)),
             };
             if last.mean().is_none() {
                 continue;
@@ -50,7 +54,7 @@ pub fn fill(group: &Group) -> Option<Table> {
                 Cell::text(metric.replace('_', " ")).with_detail(Some(unit.to_owned())),
                 Cell::text(split),
                 last.cell(),
-                found(best).cell(),
+                best.cell(),
                 Cell::text(if yardsticks.is_empty() {
                     "–".to_owned()
                 } else {
@@ -66,7 +70,7 @@ pub fn fill(group: &Group) -> Option<Table> {
     };
     let mixed = match mixed {
         true => {
-            " The last values on train and valid are of runs that were not concluded early, best and test of all."
+            " Of runs that were concluded early the best on valid and the score on test count, and no other value."
         }
         false => "",
     };
