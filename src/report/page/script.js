@@ -130,7 +130,11 @@
       const output = context.createDynamicsCompressor();
       output.connect(context.destination);
       const begin = context.currentTime + 0.1;
-      const voices = notes.map(([onset, length, pitch]) => tone(context, output, pitch, begin + onset, length, 0.12));
+      // Where more than 20 notes sound at once, each is softer: together they would clip before the compressor notices.
+      const sounding = (now) => notes.filter(([onset, length]) => onset <= now && now < onset + length).length;
+      const most = notes.reduce((most, [onset]) => Math.max(most, sounding(onset)), 1);
+      const loudness = 0.12 * Math.min(1, 20 / most);
+      const voices = notes.map(([onset, length, pitch]) => tone(context, output, pitch, begin + onset, length, loudness));
       const end = notes.reduce((latest, [onset, length]) => Math.max(latest, onset + length), 0);
       const drawing = button.closest("figure").querySelector("svg");
       const head = document.createElementNS(SVG, "line");
