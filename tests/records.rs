@@ -143,6 +143,8 @@ fn a_run_is_concluded_at_its_last_checkpoint_and_can_be_executed_again() {
     let epochs = record.number("training.epochs").unwrap();
     assert_eq!(record.number("training.steps"), Some(11.0));
     assert!(epochs > 0.0 && epochs < 1.0, "{epochs}");
+    let (_, told) = harness(folder.path(), &["list"]);
+    assert!(told.contains("concluded early"), "{told}");
     let page = fs::read_to_string(path.join("report.html")).unwrap();
     assert!(page.contains("Concluded early.") && page.contains("at step 11, epochs trained: "));
 

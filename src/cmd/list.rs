@@ -75,7 +75,11 @@ fn row(listed: &Listed) -> Vec<String> {
         Ok(None) => "–".into(),
         Err(_) => "unreadable".into(),
     };
-    let marks = [(run.record.smoke, "smoke"), (run.published, "published")];
+    let marks = [
+        (run.record.smoke, "smoke"),
+        (run.record.concluded_at.is_some(), "concluded early"),
+        (run.published, "published"),
+    ];
     let marks: Vec<&str> = marks
         .into_iter()
         .filter(|(is, _)| *is)
@@ -123,6 +127,7 @@ fn to_json(listed: &Listed) -> Value {
         "started": run.record.execution.started,
         "heartbeat": run.record.heartbeat,
         "smoke": run.record.smoke,
+        "concluded_at": run.record.concluded_at,
         "published": run.published,
         "path": run.path,
     })
