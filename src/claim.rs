@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::Question;
 use crate::number::trimmed;
 use crate::tolerance::Tolerance;
 
@@ -35,12 +36,98 @@ pub struct Claim {
     /// What a measured number must satisfy for a sentence to count as reproduced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expectation>,
+    /// What a sentence about a figure asks of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figure: Option<FigureSentence>,
+    /// What a sentence about learning asks of the held-out scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<LearningSentence>,
     /// Why the paper's number and ours cannot be compared, where they cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_comparable: Option<String>,
     /// What a reader should know beside the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// What a claim is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimKind {
+    /// It says something of the music or the model that could have come out otherwise.
+    Finding,
+    /// It says that the same data were read in the same way.
+    Check,
+    /// It says how much was trained, and how long that took.
+    Coverage,
+}
+
+impl ClaimKind {
+    /// The name in `verdicts.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finding => "finding",
+            Self::Check => "check",
+            Self::Coverage => "coverage",
+        }
+    }
+}
+
+/// Whether a sentence says that something is there or that it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// It is there.
+    Present,
+    /// It is not.
+    Absent,
+}
+
+/// A sentence about how labels lie in a figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSentence {
+    /// What is asked of the figure.
+    pub question: Question,
+    /// What the sentence answers.
+    pub expect: Expected,
+}
+
+/// A sentence about whether a model learns: whether it comes to predict held-out pieces better than a baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearningSentence {
+    /// The baseline.
+    pub baseline: BaselineName,
+    /// Whether the sentence says that it learns.
+    pub expect: Expected,
+}
+
+/// A model without a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaselineName {
+    /// The frequencies of the train split.
+    Unigram,
+    /// A first-order Markov chain.
+    Markov,
+}
+
+impl BaselineName {
+    /// The name in `statistics.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unigram => "unigram",
+            Self::Markov => "markov",
+        }
+    }
+
+    /// The name in tables.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Unigram => "unigram",
+            Self::Markov => "first-order Markov chain",
+        }
+    }
 }
 
 /// Bounds on a measured number; every bound given must hold.
@@ -61,15 +148,21 @@ pub struct Expectation {
     pub above_metric: Option<String>,
 }
 
-/// What a comparison of the paper with a run comes to.
+/// What a comparison of the paper with its runs comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Within the tolerance, or every expectation holds.
+    /// Within the tolerance, or what the sentence says.
     Reproduced,
     /// A number outside the tolerance, but within [`CLOSE_TOLERANCES`] of it.
     Close,
-    /// Neither.
+    /// Where the sentence has two places to hold, it holds in one and its contrary in the other.
+    Partly,
+    /// A number further off, or the contrary of the sentence.
     Differs,
+    /// The numbers carry neither the sentence nor its contrary, and why.
+    Inconclusive(String),
+    /// The held-out score does not beat the baseline yet, but still falls.
+    NotLearnedYet,
     /// The two cannot be compared, and why.
     NotComparable(String),
     /// No finished run, or it did not measure this, and why.
@@ -84,7 +177,10 @@ impl Verdict {
         match self {
             Self::Reproduced => "reproduced",
             Self::Close => "close",
+            Self::Partly => "partly",
             Self::Differs => "differs",
+            Self::Inconclusive(_) => "inconclusive",
+            Self::NotLearnedYet => "not learned yet",
             Self::NotComparable(_) => "not comparable",
             Self::NotRun(_) => "not run",
             Self::PaperGivesNoNumber => "paper gives no number",
@@ -94,9 +190,52 @@ impl Verdict {
     /// Why, for the verdicts that have a reason.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::NotComparable(why) | Self::NotRun(why) => Some(why),
+            Self::Inconclusive(why) | Self::NotComparable(why) | Self::NotRun(why) => Some(why),
             _ => None,
         }
+    }
+
+    /// The verdict on a sentence, from what was found in each place where it should hold: `Some(true)` for its presence,
+    /// `Some(false)` for its absence, `None` where neither is shown.
+    pub fn of_sentence(expected: Expected, found: &[Option<bool>]) -> Self {
+        let says = expected == Expected::Present;
+        if found.iter().all(|it| *it == Some(says)) {
+            Self::Reproduced
+        } else if found.iter().all(|it| *it == Some(!says)) {
+            Self::Differs
+        } else if found.contains(&Some(true)) && found.contains(&Some(false)) {
+            Self::Partly
+        } else {
+            Self::Inconclusive("neither shown nor ruled out".to_owned())
+        }
+    }
+
+    /// The verdict of several training seeds: the one that all reach.
+    ///
+    /// # Panics
+    /// Without a verdict.
+    pub fn of_seeds(verdicts: &[Self]) -> Self {
+        let first = &verdicts[0];
+        if verdicts.iter().all(|it| it.name() == first.name()) {
+            return first.clone();
+        }
+        let unjudged = |it: &&Self| matches!(it, Self::NotRun(_) | Self::NotComparable(_));
+        if let Some(missing) = verdicts.iter().find(unjudged) {
+            return missing.clone();
+        }
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for verdict in verdicts {
+            match counts.iter_mut().find(|it| it.0 == verdict.name()) {
+                Some(it) => it.1 += 1,
+                None => counts.push((verdict.name(), 1)),
+            }
+        }
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{name} in {count}"))
+            .collect();
+        let all = verdicts.len();
+        Self::Inconclusive(format!("of {all} seeds {}", counts.join(", ")))
     }
 }
 
@@ -129,7 +268,24 @@ impl Expectation {
 }
 
 impl Claim {
-    /// What this claim comes to in a run whose measured numbers `look_up` finds by name.
+    /// What the claim is for. A sentence is a finding; a number is a check of the data, or tells what a training took.
+    pub fn kind(&self) -> ClaimKind {
+        let about_training = |metric: &String| metric.starts_with("training.");
+        if self.metric.as_ref().is_some_and(about_training) {
+            ClaimKind::Coverage
+        } else if self.is_sentence() {
+            ClaimKind::Finding
+        } else {
+            ClaimKind::Check
+        }
+    }
+
+    /// Whether it is a sentence, and no number alone.
+    fn is_sentence(&self) -> bool {
+        self.figure.is_some() || self.learning.is_some() || self.expect.is_some()
+    }
+
+    /// What this claim, a number or bounds on one, comes to in a run whose measured numbers `look_up` finds by name.
     ///
     /// A number and a sentence's bounds may both be given: both must then hold for `Reproduced`.
     pub fn judge(&self, look_up: &dyn Fn(&str) -> Option<f64>) -> Verdict {
@@ -201,6 +357,8 @@ mod tests {
             metric: Some("corpus.tokens".to_owned()),
             tolerance,
             expect,
+            figure: None,
+            learning: None,
             not_comparable: None,
             note: None,
         }
@@ -279,5 +437,43 @@ mod tests {
             above_metric: Some("a.b".to_owned()),
         };
         assert_eq!(expect.describe(), "below 0.05 and above a.b");
+    }
+
+    #[test]
+    fn a_sentence_needs_both_places_and_its_contrary_too() {
+        use Expected::{Absent, Present};
+        let of = |expected, found: [Option<bool>; 2]| Verdict::of_sentence(expected, &found).name();
+        assert_eq!(of(Present, [Some(true), Some(true)]), "reproduced");
+        assert_eq!(of(Present, [Some(true), Some(false)]), "partly");
+        assert_eq!(of(Present, [Some(true), None]), "inconclusive");
+        assert_eq!(of(Present, [Some(false), Some(false)]), "differs");
+        assert_eq!(of(Absent, [Some(false), Some(false)]), "reproduced");
+        assert_eq!(of(Absent, [Some(true), Some(true)]), "differs");
+        assert_eq!(of(Absent, [None, Some(false)]), "inconclusive");
+    }
+
+    #[test]
+    fn seeds_that_disagree_are_inconclusive() {
+        use Verdict::{Differs, Reproduced};
+        assert_eq!(Verdict::of_seeds(&[Reproduced, Reproduced]), Reproduced);
+        assert_eq!(
+            Verdict::of_seeds(&[Reproduced, Differs, Reproduced]).reason(),
+            Some("of 3 seeds reproduced in 2, differs in 1")
+        );
+        let missing = Verdict::NotRun("not measured".to_owned());
+        assert_eq!(Verdict::of_seeds(&[Reproduced, missing.clone()]), missing);
+    }
+
+    #[test]
+    fn sentences_are_findings_and_numbers_are_checks_or_coverage() {
+        assert_eq!(claim(Some(1.0), None, None).kind(), ClaimKind::Check);
+        let mut epochs = claim(Some(50.0), None, None);
+        epochs.metric = Some("training.epochs".to_owned());
+        assert_eq!(epochs.kind(), ClaimKind::Coverage);
+        let sentence: Claim = serde_json::from_value(serde_json::json!({
+            "id": "a", "says": "b", "place": "Figure 2", "figure": {"question": "registers", "expect": "present"},
+        }))
+        .unwrap();
+        assert_eq!(sentence.kind(), ClaimKind::Finding);
     }
 }

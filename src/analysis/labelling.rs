@@ -3,7 +3,7 @@
 use serde_json::{Map as Json, Value, json};
 
 use super::map::summary;
-use super::{AnalysisConfig, NoteRow, Register, Spaces, TokenKind};
+use super::{AnalysisConfig, NoteRow, PointSets, Register, TokenKind};
 use crate::metric::embedding::{Distances, centroid_distance, purity, silhouette};
 use crate::metric::permutation::permutation_test;
 
@@ -58,7 +58,7 @@ pub(super) fn labellings(rows: &[NoteRow], low: u8, high: u8) -> Vec<Labelling> 
 
 impl Labelling {
     /// The statistics of this question in every space, or why there are none.
-    pub(super) fn measure(&self, spaces: &Spaces, config: &AnalysisConfig) -> Value {
+    pub(super) fn measure(&self, spaces: &PointSets, config: &AnalysisConfig) -> Value {
         let sizes: Vec<usize> = (0..self.classes.len())
             .map(|class| self.labels.iter().filter(|label| **label == class).count())
             .collect();

@@ -2,13 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::Spaces;
+use super::PointSets;
 use crate::metric::embedding::{Distances, continuity, trustworthiness};
 use crate::metric::projection::procrustes_distance;
 use crate::tsne;
 
 /// How faithful each flat map is to the rows it shows.
-pub(super) fn map_quality(spaces: &Spaces, shares: [f64; 2], untrained_kl: f64, k: usize) -> Value {
+pub(super) fn map_quality(
+    spaces: &PointSets,
+    shares: [f64; 2],
+    untrained_kl: f64,
+    k: usize,
+) -> Value {
     let space = Distances::between(spaces.trained);
     let faith = |space: &Distances, points: &[[f64; 2]]| {
         let map = Distances::between(points);

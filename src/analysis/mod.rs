@@ -10,6 +10,8 @@ mod geometry;
 mod labelling;
 mod map;
 mod note;
+mod question;
+mod structure;
 
 use anyhow::Result;
 use serde_json::{Map as Json, Value, json};
@@ -21,6 +23,8 @@ use map::{map_quality, spread};
 
 pub use config::AnalysisConfig;
 pub use note::{NoteRow, Register, TokenKind};
+pub use question::{Question, Spaces, maps_of, played_by_rows};
+pub use structure::{BOUND, LEVEL, Outcome, Structure};
 
 /// The fewest single-note rows that are analysed.
 pub const FEWEST_ROWS: usize = 8;
@@ -164,7 +168,7 @@ pub fn analyse(
         json!({ "lowest": low, "highest": high }),
     );
 
-    let spaces = Spaces {
+    let spaces = PointSets {
         trained: &trained,
         untrained: &untrained,
         pca: &pca,
@@ -191,20 +195,25 @@ pub fn analyse(
 
 /// The lowest and highest pitch of the middle half of the played notes: a quarter of the notes lies below, a quarter above.
 pub fn mid_range(played: &[u64; 128]) -> (u8, u8) {
+    (
+        quantile_pitch(played, (1, 4)),
+        quantile_pitch(played, (3, 4)),
+    )
+}
+
+/// The first pitch at which the share of the notes played so far, from below, reaches `share`, a numerator and a denominator.
+fn quantile_pitch(played: &[u64; 128], share: (u64, u64)) -> u8 {
     let total: u64 = played.iter().sum();
-    let quantile = |quarters: u64| {
-        let mut below = 0;
-        let reached = played.iter().position(|count| {
-            below += count;
-            4 * below >= quarters * total && below > 0
-        });
-        reached.unwrap_or(0) as u8
-    };
-    (quantile(1), quantile(3))
+    let mut below = 0;
+    let reached = played.iter().position(|count| {
+        below += count;
+        share.1 * below >= share.0 * total && below > 0
+    });
+    reached.unwrap_or(0) as u8
 }
 
 /// The point sets that every labelling is measured in.
-struct Spaces<'a> {
+struct PointSets<'a> {
     trained: &'a [Vec<f64>],
     untrained: &'a [Vec<f64>],
     pca: &'a [[f64; 2]],

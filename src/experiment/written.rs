@@ -94,10 +94,17 @@ fn check_claim(claim: &Claim, names: &[String], settings: &BTreeMap<String, Stri
         claim.tolerance.is_none() || claim.value.is_some(),
         "claims.{id}.tolerance is of no `value`"
     );
-    let judged = claim.value.is_some() || claim.expect.is_some();
+    let by_number = claim.metric.is_some() && (claim.value.is_some() || claim.expect.is_some());
+    let ways = [by_number, claim.figure.is_some(), claim.learning.is_some()];
+    let ways = ways.iter().filter(|way| **way).count();
     ensure!(
-        claim.not_comparable.is_some() || judged && claim.metric.is_some(),
-        "claims.{id} cannot be judged: give a `metric` with a `value` or `expect`, or say why it is `not_comparable`"
+        ways > 0 || claim.not_comparable.is_some(),
+        "claims.{id} cannot be judged: give a `metric` with a `value` or `expect`, or `figure`, or `learning`, or say why it is \
+         `not_comparable`"
+    );
+    ensure!(
+        ways < 2,
+        "claims.{id} is judged in two ways: give a `metric`, a `figure` or a `learning`, and no second one of them"
     );
     Ok(())
 }
@@ -181,6 +188,8 @@ mod tests {
         assert!(
             claim("    metric: corpus.tokens\n    value: .nan\n").ends_with("not a finite number")
         );
+        let both = "    figure: {question: registers, expect: present}\n    learning: {baseline: markov, expect: absent}\n";
+        assert!(claim(both).starts_with("claims.words is judged in two ways"));
         let twice = "    not_comparable: a\n  - id: words\n    says: b\n    place: c\n    not_comparable: d\n";
         assert!(claim(twice).starts_with("claims.words stands twice"));
     }

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::effort::Effort;
 use super::figure::{Drawing, Section};
-use super::finding::{Finding, findings};
+use super::finding::{Finding, about_layout};
 use super::group::Group;
 use super::record::RunRecord;
-use super::table::claims::Judged;
+use super::verdict::Judged;
 
 /// What an experiment is to the paper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +50,9 @@ pub fn of_the_paper<'a>(
 }
 
 impl ExperimentReport<'_> {
-    /// What its runs found, in words.
-    pub fn findings(&self) -> Vec<Finding> {
-        findings(&self.judged, self.group.as_ref())
+    /// What its runs found beyond the paper, in words.
+    pub fn beyond(&self) -> Option<Finding> {
+        about_layout(self.group.as_ref()?)
     }
 
     /// What was spent on it, beside the paper's; `None` without a finished run at full size.

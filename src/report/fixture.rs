@@ -36,8 +36,7 @@ claims:
 - id: clusters
   says: Mid-range notes form clear ON and OFF clusters
   place: Figure 1
-  metric: analysis.claims.on_off_mid_range.p_value
-  expect: {below: 0.05}
+  figure: {question: on-off-mid-range, expect: present}
 - id: time
   says: about 4 h on a g2.2xlarge
   place: Experiments

@@ -5,8 +5,10 @@
 //! group.rs       RunRecords that differ in their training seed alone; seeds.rs: their means and intervals
 //! effort.rs      how much was trained against how much the paper trained
 //! figure/        Group → Drawing (SVG, CSV, places to point at); FIGURES is the list
-//! table/         Group → Table; TABLES is the list; claims.rs judges the paper's claims
-//! finding.rs     a group and its judged claims → the findings in words
+//! verdict.rs     Group and claims → verdicts and their strength; all figure tests of a report are read together
+//! verdicts_json.rs   the verdicts for programs
+//! table/         Group → Table; TABLES is the list; claims.rs sets the verdicts
+//! finding.rs     Group → what was found beyond the paper, in words
 //! experiment.rs  one experiment: its group, drawings and judged claims
 //! page/          experiments → HTML
 //! site/          many runs → reports/, its manifest, and whether it is stale
@@ -24,6 +26,8 @@ pub mod seeds;
 pub mod site;
 pub mod table;
 pub mod text;
+pub mod verdict;
+pub mod verdicts_json;
 
 #[cfg(test)]
 mod fixture;

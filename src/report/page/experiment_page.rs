@@ -4,9 +4,10 @@ use maud::html;
 
 use super::super::experiment::{ExperimentReport, Kind};
 use super::super::record::RunRecord;
-use super::super::table::{Cell, Table, claims};
+use super::super::table::claims::counters;
+use super::super::table::{Cell, Table};
 use super::run_page::{navigation, run_facts, run_sections};
-use super::{Links, findings_markup, page, provenance_of, table_markup};
+use super::{Links, claims_markup, page, provenance_of, table_markup};
 
 /// The page of one experiment.
 pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
@@ -25,19 +26,18 @@ pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
                 Some(group) => (run_facts(group)),
                 None => p.notice { strong { "Not run. " } "No run of this experiment is at hand." },
             }
-            @if let Some(table) = claims::fill(&report.judged) {
+            @if !report.judged.is_empty() {
                 @match &report.kind {
                     Kind::Ablation(base) => {
                         h2 #claims { "What the paper says of " (base) ", judged by this variant" }
-                        p { "Not counted among the paper's claims: " (claims::tally(&report.judged)) "." }
+                        p { "Not counted among the paper's claims." }
                     }
                     _ => {
                         h2 #claims { "Paper against measured" }
-                        p { (claims::tally(&report.judged)) "." }
                     }
                 }
-                (table_markup(&table))
-                (findings_markup(&report.findings()))
+                (counters(&report.judged))
+                (claims_markup(&report.judged, report.beyond().as_ref()))
             }
             @if let Some(group) = &report.group { (run_sections(group, &report.drawings, links)) }
             @if !report.runs.is_empty() { h2 #runs { "Runs" } (table_markup(&runs_table(report))) }

@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::super::experiment::{ExperimentReport, of_the_paper};
 use super::super::record::RunRecord;
-use super::super::table::claims::{self, Judged};
-use super::super::table::conclusion::{self, Evidence};
-use super::super::table::{Table, glance};
+use super::super::table::claims::counters;
+use super::super::table::{Table, conclusion, glance};
 use super::super::text::number;
-use super::{findings_markup, page, table_markup};
+use super::super::verdict::Judged;
+use super::{claims_markup, page, table_markup};
 
 /// What the index shows.
 pub struct IndexReport<'a> {
@@ -20,22 +20,10 @@ pub struct IndexReport<'a> {
     pub published: bool,
 }
 
-/// The paper's conclusion, judged from all experiments.
-pub fn conclusion_table(index: &IndexReport) -> Option<Table> {
-    let evidence: Vec<Evidence> = of_the_paper(index.experiments)
-        .map(|report| Evidence {
-            experiment: report.name,
-            group: report.group.as_ref(),
-            judged: &report.judged,
-        })
-        .collect();
-    conclusion::fill(&evidence)
-}
-
 /// The index.
 pub fn index_page(index: &IndexReport) -> String {
     let title = "Deep Learning for Music, reproduced";
-    let conclusion = conclusion_table(index);
+    let conclusion = conclusion::fill(index.experiments);
     let body = html! {
         header {
             h1 { (title) }
@@ -53,11 +41,8 @@ pub fn index_page(index: &IndexReport) -> String {
             }
             h2 #verdicts { "The verdict on every claim" }
             @for report in of_the_paper(index.experiments) {
-                @if let Some(table) = claims::fill(&report.judged) {
-                    h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
-                    (table_markup(&table))
-                    (findings_markup(&report.findings()))
-                }
+                h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
+                (claims_markup(&report.judged, None))
             }
             (broken(index.broken))
         }
@@ -94,7 +79,7 @@ fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
         .collect();
     html! {
         ul.short {
-            li { strong { (claims::tally(&every)) } ", of " (number(every.len() as f64)) " claims; " a href="#verdicts" { "each with its verdict" } "." }
+            li { (counters(&every)) " " a href="#verdicts" { "Each with its verdict" } "." }
             @if let Some(cell) = verdict {
                 li { "The paper's conclusion, moderate success at a viable generative model: " span class=(cell.class) { (cell.text) } @if let Some(detail) = &cell.detail { " (" (detail) ")" } "; " a href="#conclusion" { "by this evidence" } "." }
             }

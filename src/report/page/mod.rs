@@ -11,10 +11,12 @@ use super::figure::style::WIDTH;
 use super::finding::Finding;
 use super::group::Group;
 use super::record::RunRecord;
+use super::table::claims;
 use super::table::{Cell, Table};
+use super::verdict::Judged;
 
 pub use experiment_page::experiment_page;
-pub use index_page::{IndexReport, conclusion_table, index_page};
+pub use index_page::{IndexReport, index_page};
 pub use run_page::own_page;
 
 /// Where a page finds a figure's files and a run's MIDI files.
@@ -94,9 +96,20 @@ fn breakable(text: &str) -> Markup {
     }
 }
 
-/// Findings, a paragraph each.
-fn findings_markup(findings: &[Finding]) -> Markup {
-    html! { @for finding in findings { p { strong { (finding.about) "." } " " (breakable(&finding.text)) } } }
+/// The tables of judged claims, those behind the findings folded, and what was found beyond the paper.
+fn claims_markup(judged: &[Judged], beyond: Option<&Finding>) -> Markup {
+    let tables = claims::TABLES.iter();
+    let tables = tables.filter_map(|(heading, fill)| Some((*heading, fill(judged)?)));
+    html! {
+        @for (place, (heading, table)) in tables.enumerate() {
+            @if place == 0 && table.name == "findings" {
+                (table_markup(&table))
+            } @else {
+                details.claims { summary { (heading) } (table_markup(&table)) }
+            }
+        }
+        @if let Some(beyond) = beyond { p { strong { (beyond.about) "." } " " (breakable(&beyond.text)) } }
+    }
 }
 
 /// A figure with its caption, what its places tell, and links to its files.

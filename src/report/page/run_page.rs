@@ -4,14 +4,14 @@ use maud::{Markup, PreEscaped, html};
 
 use super::super::effort::Effort;
 use super::super::figure::{Drawing, Section, piano_roll};
-use super::super::finding::findings;
+use super::super::finding::about_layout;
 use super::super::group::Group;
 use super::super::record::RunRecord;
-use super::super::table::{self, Table, claims, hyperparameters};
+use super::super::table::claims::counters;
+use super::super::table::{self, Table, hyperparameters};
 use super::super::text::number;
-use super::{
-    Links, figure_markup, figure_with, findings_markup, page, provenance_of, table_markup,
-};
+use super::super::verdict::{FigureTests, judge};
+use super::{Links, claims_markup, figure_markup, figure_with, page, provenance_of, table_markup};
 use crate::number::grouped;
 use crate::run::State;
 
@@ -33,11 +33,8 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
         .resolved_text("title")
         .map_or_else(|| run.title(), |title| format!("{title} — {}", run.title()));
     let group = Group::alone(run);
-    let judged: Vec<_> = run
-        .claims
-        .iter()
-        .map(|claim| claims::judge(claim, Some(&group)))
-        .collect();
+    let tests = FigureTests::of(std::iter::once((run, &run.claims[..])));
+    let judged = judge(&run.claims, Some(&group), &tests);
     let body = html! {
         header {
             h1 { (title) }
@@ -46,11 +43,10 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
         }
         main {
             (run_facts(&group))
-            @if let Some(table) = claims::fill(&judged) {
+            @if !judged.is_empty() {
                 h2 #claims { "Paper against measured" }
-                p { (claims::tally(&judged)) "." }
-                (table_markup(&table))
-                (findings_markup(&findings(&judged, Some(&group))))
+                (counters(&judged))
+                (claims_markup(&judged, about_layout(&group).as_ref()))
             }
             (run_sections(&group, drawings, Links::RunFolder))
         }

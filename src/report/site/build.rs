@@ -12,11 +12,12 @@ use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::corpus::catalogue;
 use crate::report::experiment::{ExperimentReport, Kind, of_the_paper};
-use crate::report::finding;
 use crate::report::group::Group;
 use crate::report::page::{self, IndexReport, Links};
 use crate::report::record::RunRecord;
-use crate::report::table::{TABLES, Table, claims, glance, hyperparameters};
+use crate::report::table::{TABLES, Table, claims, conclusion, glance, hyperparameters};
+use crate::report::verdict::{FigureTests, judge};
+use crate::report::verdicts_json;
 use crate::run::Store;
 use crate::sample::Origin;
 
@@ -53,18 +54,27 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
         .map(|run| run.stored.record.experiment.as_str())
         .chain(described.iter().map(|it| it.name.as_str()))
         .collect();
-    let mut reports = Vec::new();
+    let (mut reports, mut claims_of) = (Vec::new(), Vec::new());
     for name in names {
         let file = described.iter().find(|it| it.name == name);
         let of_experiment = runs
             .iter()
             .filter(|run| run.stored.record.experiment == name);
-        let (report, used_file) = experiment_report(name, of_experiment.collect(), file)?;
+        let (report, claims, used_file) = experiment_report(name, of_experiment.collect(), file)?;
         if let Some(file) = file.filter(|_| used_file) {
             let entry = (file.file.clone(), file.sha256.clone());
             manifest.experiments.extend([entry]);
         }
         reports.push(report);
+        claims_of.push(claims);
+    }
+    let asked = reports.iter().zip(&claims_of).flat_map(|(report, claims)| {
+        let runs = report.group.iter().flat_map(Group::runs);
+        runs.map(move |run| (*run, *claims))
+    });
+    let tests = FigureTests::of(asked);
+    for (report, claims) in reports.iter_mut().zip(&claims_of) {
+        report.judged = judge(claims, report.group.as_ref(), &tests);
     }
 
     let mut files = BTreeMap::new();
@@ -84,10 +94,11 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
     let mut text = |path: String, text: String| files.insert(path, text.into_bytes());
     text("index.html".to_owned(), page::index_page(&index));
     let glances = glance::TABLES.iter().filter_map(|it| (it.fill)(&reports));
-    for table in glances.chain(page::conclusion_table(&index)) {
+    for table in glances.chain(conclusion::fill(&reports)) {
         text(format!("{}.md", table.name), table.to_markdown());
     }
     text("verdicts.md".to_owned(), verdicts_markdown(&reports));
+    text("verdicts.json".to_owned(), verdicts_json::render(&reports));
     Ok(Built {
         files,
         manifest,
@@ -95,24 +106,27 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
     })
 }
 
-/// One experiment, of its runs and its file; and whether the file was needed.
+/// One experiment, of its runs and its file, not judged yet; its claims; and whether the file was needed.
+///
+/// The claims are those of the file where there is one: they are about the paper, and their rules may be newer than a run.
 fn experiment_report<'a>(
     name: &'a str,
     mut runs: Vec<&'a RunRecord>,
     file: Option<&'a Described>,
-) -> Result<(ExperimentReport<'a>, bool)> {
+) -> Result<(ExperimentReport<'a>, &'a [Claim], bool)> {
     let group = Group::choose(runs.iter().copied());
     let shown = group.as_ref().map(Group::shown);
     let text = |key: &str| Some(shown?.resolved_text(key)?.to_owned());
     let not_run = file.filter(|_| shown.is_none());
     // A record from before experiments named their base leaves it to the file.
     let in_file = file.and_then(|it| it.base.clone());
-    let used_file = not_run.is_some() || text("base").is_none() && in_file.is_some();
-    let claims: &[Claim] = match (shown, not_run) {
-        (Some(run), _) => &run.claims,
-        (None, Some(file)) => &file.claims,
-        (None, None) => &[],
-    };
+    let in_file_claims = file.map(|it| &it.claims[..]).filter(|it| !it.is_empty());
+    let used_file = in_file_claims.is_some()
+        || not_run.is_some()
+        || text("base").is_none() && in_file.is_some();
+    let claims: &[Claim] = in_file_claims
+        .or(shown.map(|run| &run.claims[..]))
+        .unwrap_or(&[]);
     let resolved = shown
         .map(|run| &run.resolved)
         .or(not_run.map(|it| &it.resolved));
@@ -141,13 +155,10 @@ fn experiment_report<'a>(
         drawings,
         runs,
         resolved: resolved.cloned().unwrap_or_default(),
-        judged: claims
-            .iter()
-            .map(|claim| claims::judge(claim, group.as_ref()))
-            .collect(),
+        judged: Vec::new(),
         group,
     };
-    Ok((report, used_file))
+    Ok((report, claims, used_file))
 }
 
 /// The name of the experiment in a file.
@@ -261,7 +272,9 @@ fn experiment_files(
             );
         }
     };
-    table(claims::fill(&report.judged));
+    claims::TABLES
+        .iter()
+        .for_each(|(_, fill)| table(fill(&report.judged)));
     let Some(group) = &report.group else {
         return Ok(());
     };
@@ -291,18 +304,14 @@ fn experiment_files(
 fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
     let mut markdown = String::from("# The verdict on every claim\n");
     for report in of_the_paper(reports) {
-        if let Some(table) = claims::fill(&report.judged) {
-            markdown.push_str(&format!(
-                "\n## {}\n\n{}: {}.\n\n{}",
-                report.title,
-                report.name,
-                claims::tally(&report.judged),
-                table.to_markdown()
-            ));
-            let findings = report.findings();
-            if !findings.is_empty() {
-                markdown.push_str(&format!("\n{}", finding::to_markdown(&findings)));
+        markdown.push_str(&format!("\n## {}: {}\n", report.name, report.title));
+        for (heading, fill) in claims::TABLES {
+            if let Some(table) = fill(&report.judged) {
+                markdown.push_str(&format!("\n### {heading}\n\n{}", table.to_markdown()));
             }
+        }
+        if let Some(beyond) = report.beyond() {
+            markdown.push_str(&format!("\n**{}.** {}\n", beyond.about, beyond.text));
         }
     }
     markdown

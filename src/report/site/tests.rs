@@ -127,13 +127,16 @@ fn missing_and_broken_runs_are_listed() {
     assert!(read("index.html").contains("its claims cannot be read"));
     assert!(read("broken/index.html").contains("tsne.parquet cannot be read"));
     assert!(read("died/index.html").contains("process ended without a word"));
-    assert!(
-        read("verdicts.md").contains(
-            "| words | Data | 5 | – | equal (corpus.tokens) | not run (no finished run) | – |"
-        ),
-        "{}",
-        read("verdicts.md")
-    );
+    let row = "| words | Data | 5 | – | the same | not run (no finished run) |";
+    assert!(read("verdicts.md").contains(row), "{}", read("verdicts.md"));
+}
+
+/// The objects of `verdicts.json` of one experiment.
+fn verdicts_of(places: &Places, experiment: &str) -> Vec<serde_json::Value> {
+    let bytes = fs::read(places.reports.join("verdicts.json")).unwrap();
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&bytes).unwrap();
+    let of_experiment = all.into_iter().filter(|it| it["experiment"] == experiment);
+    of_experiment.collect()
 }
 
 #[test]
@@ -159,22 +162,39 @@ fn smoke_and_synthetic_runs_never_fill_the_table() {
     make_run(&store(&places), "real", Options::default());
     write(&places, false).unwrap();
     let tally = |name: &str| {
-        let page = fs::read_to_string(
-            places
-                .reports
-                .join(name)
-                .join("tables/paper-against-measured.md"),
-        )
-        .unwrap();
-        (
-            page.matches("| reproduced |").count(),
-            page.matches("not run").count(),
-            page.matches("the corpus is synthetic").count(),
-        )
+        let claims = verdicts_of(&places, name);
+        let of = |verdict: &str| claims.iter().filter(|it| it["verdict"] == verdict).count();
+        (of("reproduced"), of("not run"), of("not comparable"))
     };
-    assert_eq!(tally("smoke"), (0, 6, 0));
-    assert_eq!(tally("made"), (0, 0, 5));
-    assert_eq!(tally("real"), (3, 1, 0));
+    assert_eq!(tally("smoke"), (0, 5, 1));
+    assert_eq!(tally("made"), (0, 0, 6));
+    assert_eq!(tally("real"), (3, 1, 1));
+}
+
+#[test]
+fn a_finding_stands_in_verdicts_json_with_its_strength_and_spaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = places(folder.path());
+    make_run(&store(&places), "first", Options::default());
+    write(&places, false).unwrap();
+    let claims = verdicts_of(&places, "first");
+    let finding = claims.iter().find(|it| it["kind"] == "finding").unwrap();
+    assert_eq!(finding["claim"], "clusters");
+    assert_eq!(finding["verdict"], "reproduced");
+    assert_eq!(finding["strength"], "provisional");
+    assert_eq!(finding["seeds"], 1);
+    assert_eq!(finding["epochs_share"], 1.0);
+    for space in ["embedding", "map"] {
+        let found = &finding["spaces"][space];
+        let number = |name: &str| found[name].as_f64().unwrap();
+        let lift = (number("purity") - number("chance")) / (1.0 - number("chance"));
+        assert!(
+            (number("lift") - lift).abs() < 1e-12 && lift > 0.5,
+            "{found}"
+        );
+        // 9,999 shuffles give 0.0001 at least, and two tests are read together.
+        assert_eq!(number("p_holm"), 0.0002);
+    }
 }
 
 #[test]
@@ -215,7 +235,7 @@ fn seeds_are_averaged_and_ablations_stand_apart() {
     );
     let verdicts = read("verdicts.md");
     assert!(
-        verdicts.contains("| reproduced (2 of 2 seeds) | 2 runs (stand-in corpus; "),
+        verdicts.contains("| reproduced | provisional (2 training seeds; "),
         "{verdicts}"
     );
     assert!(!verdicts.contains("variant"), "{verdicts}");

@@ -1,331 +1,362 @@
-//! Paper against measured: each claim of an experiment, what a run measured, and the verdict.
+//! Paper against measured: findings with their strength, the figure tests behind them, and reader checks.
 
-use super::super::group::Group;
-use super::super::record::RunRecord;
-use super::super::seeds::{OverSeeds, RULE};
+use maud::{Markup, html};
+
+use super::super::seeds::RULE;
 use super::super::text::number;
+use super::super::verdict::{Judged, Scores, SeedJudged, Tested};
 use super::{Cell, Table};
-use crate::claim::{Claim, Verdict};
-use crate::run::State;
+use crate::analysis::{BOUND, LEVEL};
+use crate::claim::{ClaimKind, Verdict};
 
-/// One claim judged by the runs of an experiment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
-    /// The claim.
-    pub claim: Claim,
-    /// What the runs measured, by seed.
-    pub measured: OverSeeds,
-    /// What it comes to.
-    pub verdict: Verdict,
-    /// What it comes to for each seed.
-    pub by_seed: Vec<(u64, Verdict)>,
-    /// The runs, by experiment and id.
-    pub runs: Vec<String>,
-    /// What a reader should know of the corpus, if it is not the paper's own.
-    pub corpus: Option<String>,
-    /// The same in a word or two, for every row.
-    pub corpus_word: Option<&'static str>,
-}
+/// A question that a table of claims answers.
+type Fill = fn(&[Judged]) -> Option<Table>;
 
-/// What `claim` comes to by the runs of `group`; without a run, a finished one or one at full size, that is "not run".
-///
-/// Over several seeds the verdict is that of the median seed, the weaker of the two in the middle.
-pub fn judge(claim: &Claim, group: Option<&Group>) -> Judged {
-    let Some(group) = group else {
-        return Judged {
-            claim: claim.clone(),
-            measured: OverSeeds::new(Vec::new()),
-            verdict: Verdict::NotRun("no finished run".to_owned()),
-            by_seed: Vec::new(),
-            runs: Vec::new(),
-            corpus: None,
-            corpus_word: None,
-        };
+/// The tables of an experiment's judged claims, in page order.
+pub const TABLES: [(&str, Fill); 3] = [
+    ("Findings", findings),
+    ("The figure tests behind them", figure_tests),
+    ("Reader checks", checks),
+];
+
+/// The sentences of the paper, each with its verdict and strength; `None` if there are none.
+pub fn findings(judged: &[Judged]) -> Option<Table> {
+    let row = |it: &Judged| {
+        vec![
+            Cell::text(&it.claim.says).with_detail(it.claim.note.clone()),
+            Cell::text(&it.claim.place),
+            measured_cell(it),
+            verdict_cell(it),
+            strength_cell(it),
+        ]
     };
-    let identity = group.shown().stored.record.corpus.as_ref();
-    let by_seed: Vec<(u64, Verdict)> = group
-        .runs()
-        .iter()
-        .map(|run| (run.stored.record.seed, judge_run(claim, run)))
-        .collect();
-    let measured = group.over_seeds(|run| {
-        let metric = claim.metric.as_deref().filter(|_| run.counts())?;
-        run.number(metric)
-    });
-    Judged {
-        claim: claim.clone(),
-        measured,
-        verdict: median(by_seed.iter().map(|(_, verdict)| verdict)),
-        by_seed,
-        runs: group.runs().iter().map(|run| run.name()).collect(),
-        corpus: identity
-            .filter(|corpus| corpus.synthetic || corpus.stand_in.is_some())
-            .map(|_| group.shown().corpus_in_full()),
-        corpus_word: identity.and_then(|corpus| match (corpus.synthetic, &corpus.stand_in) {
-            (true, _) => Some("synthetic corpus"),
-            (false, Some(_)) => Some("stand-in corpus"),
-            (false, None) => None,
-        }),
-    }
-}
-
-/// What `claim` comes to by one run.
-fn judge_run(claim: &Claim, run: &RunRecord) -> Verdict {
-    let identity = run.stored.record.corpus.as_ref();
-    if run.stored.record.smoke {
-        return Verdict::NotRun("a smoke run's numbers mean nothing".to_owned());
-    }
-    if run.state != State::Finished {
-        return Verdict::NotRun("the run has not finished".to_owned());
-    }
-    if identity.is_some_and(|corpus| corpus.synthetic) && claim.not_comparable.is_none() {
-        return Verdict::NotComparable("the corpus is synthetic".to_owned());
-    }
-    claim.judge(&|name| run.number(name))
-}
-
-/// The verdict in the middle when all are put in order, the weaker of two; those that judged nothing come last.
-///
-/// # Panics
-/// Without a verdict: a group has at least one run.
-pub fn median<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Verdict {
-    let rank = |verdict: &Verdict| match verdict {
-        Verdict::Reproduced => 0,
-        Verdict::Close => 1,
-        Verdict::Differs => 2,
-        Verdict::NotComparable(_) | Verdict::NotRun(_) | Verdict::PaperGivesNoNumber => 3,
-    };
-    let mut ordered: Vec<&Verdict> = verdicts.collect();
-    ordered.sort_by_key(|verdict| rank(verdict));
-    ordered[ordered.len() / 2].clone()
-}
-
-impl Judged {
-    /// What was measured, as a cell: the mean over seeds; of p-values, the largest; of what a training took, all from the least on.
-    pub fn measured_cell(&self) -> Cell {
-        let metric = self.claim.metric.as_deref().unwrap_or_default();
-        if metric.ends_with("p_value") || metric.ends_with("_p") {
-            self.measured.largest_cell()
-        } else if self.is_effort() {
-            self.measured.range_cell()
-        } else {
-            self.measured.cell()
-        }
-    }
-
-    /// Whether it tells what a training took, which has no mean worth telling.
-    fn is_effort(&self) -> bool {
-        let metric = self.claim.metric.as_deref();
-        metric.is_some_and(|metric| metric.starts_with("training."))
-    }
-
-    /// The verdict as a cell: how many of several seeds reach it, and which do not.
-    pub fn verdict_cell(&self) -> Cell {
-        let mut cell = verdict_cell(&self.verdict);
-        let judged = matches!(
-            self.verdict,
-            Verdict::Reproduced | Verdict::Close | Verdict::Differs
-        );
-        if self.by_seed.len() > 1 && judged {
-            let agree = self
-                .by_seed
-                .iter()
-                .filter(|it| it.1 == self.verdict)
-                .count();
-            cell.detail = Some(format!("{agree} of {} seeds", self.by_seed.len()));
-            if agree < self.by_seed.len() {
-                let line =
-                    |(seed, verdict): &(u64, Verdict)| format!("seed {seed}: {}", verdict.name());
-                cell.each_seed = self.by_seed.iter().map(line).collect();
-            }
-        }
-        cell
-    }
-}
-
-/// The table of judged claims; `None` if there are none.
-pub fn fill(judged: &[Judged]) -> Option<Table> {
-    let rows: Vec<Vec<Cell>> = judged.iter().map(row).collect();
+    let rows: Vec<Vec<Cell>> = of_kind(judged, ClaimKind::Finding).map(row).collect();
     let corpus = judged
         .iter()
         .find_map(|it| it.corpus.as_ref())
         .map(|corpus| format!(" Corpus: {corpus}."))
         .unwrap_or_default();
-    let seeds = if judged.iter().any(|it| it.by_seed.len() > 1) {
-        format!(" {RULE}; a verdict is that of the median seed, the weaker of two in the middle.")
-    } else {
-        String::new()
-    };
     let caption = format!(
-        "What the paper says, what was measured, and what that comes to. A number is close within five tolerances.{seeds}{corpus}"
+        "What the paper says and what was found. A sentence about a figure is judged by its lift over chance, in the embedding's space \
+         and on the drawn maps, for every training seed: structure is present if it is significant (p below {LEVEL} after Holm's \
+         correction over all figure tests of the report) and the lift at least {BOUND}; absent if the lift's whole 95 % interval lies \
+         below {BOUND}; a sentence that only one of them bears is partly reproduced if the other bears the contrary, and inconclusive \
+         if not. A sentence about learning is judged on valid and on test. {RULE}.{corpus}"
     );
-    let columns = vec![
-        "the paper says",
-        "where",
-        "paper",
-        "measured",
-        "reproduced if",
-        "verdict",
-        "run",
-    ];
     (!rows.is_empty()).then_some(Table {
-        name: "paper-against-measured",
+        name: "findings",
         caption,
-        columns,
+        columns: vec!["the paper says", "where", "measured", "verdict", "strength"],
         rows,
     })
 }
 
-fn row(judged: &Judged) -> Vec<Cell> {
-    let claim = &judged.claim;
-    let tolerance = claim.tolerance.map(|tolerance| tolerance.describe());
-    let expected = claim.expect.as_ref().map(|expect| expect.describe());
-    let bounds = match (tolerance, expected) {
-        _ if claim.not_comparable.is_some() => "–".to_owned(),
-        (None, None) if claim.value.is_some() => "equal".to_owned(),
-        (None, None) => "–".to_owned(),
-        (tolerance, expected) => [tolerance, expected]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(", "),
+/// The numbers behind each sentence about a figure, by seed and space; `None` if none was tested.
+pub fn figure_tests(judged: &[Judged]) -> Option<Table> {
+    let mut rows = Vec::new();
+    for it in judged {
+        let Some(sentence) = &it.claim.figure else {
+            continue;
+        };
+        for seed in &it.by_seed {
+            let Some(spaces) = &seed.figure else { continue };
+            for (space, tested) in spaces.named() {
+                rows.push(test_row(sentence.question.labels(), seed, space, tested));
+            }
+        }
+    }
+    let caption = "Purity: the share of a point's nearest neighbours with its own label (for “nearer the centre”: how often a point of the \
+                   first kind lies nearer the centre than one of the second). Lift: (purity − chance) / (1 − chance). The map is the \
+                   t-SNE maps of all seeds together. A p of 0.0001 is the smallest that 9,999 shuffles can give.";
+    (!rows.is_empty()).then_some(Table {
+        name: "figure-tests",
+        caption: caption.to_owned(),
+        columns: vec![
+            "labels",
+            "seed",
+            "space",
+            "points",
+            "purity",
+            "chance",
+            "lift",
+            "95 % interval",
+            "p",
+            "p, Holm",
+            "structure",
+        ],
+        rows,
+    })
+}
+
+fn test_row(labels: &str, seed: &SeedJudged, space: &str, tested: &Tested) -> Vec<Cell> {
+    let found = &tested.structure;
+    let share = |value: f64| Cell {
+        text: format!("{value:.3}").replace('-', "−"),
+        number: Some(value),
+        ..Cell::default()
     };
-    let difference = claim
-        .value
-        .zip(judged.measured.mean())
-        .filter(|_| !(judged.is_effort() && judged.measured.varies()))
-        .filter(|(paper, measured)| *paper != 0.0 && paper != measured)
-        .map(|(paper, measured)| {
-            format!("{:+.2} %", 100.0 * (measured - paper) / paper).replace('-', "−")
-        });
+    let whole = |value: u64| Cell {
+        text: value.to_string(),
+        number: Some(value as f64),
+        ..Cell::default()
+    };
     vec![
-        Cell::text(&claim.says).with_detail(claim.note.clone()),
-        Cell::text(&claim.place),
-        Cell::number(claim.value),
-        judged.measured_cell().with_detail(difference),
-        Cell::text(bounds).with_detail(claim.metric.clone()),
-        judged.verdict_cell(),
-        runs_cell(&judged.runs).with_detail(judged.corpus_word.map(str::to_owned)),
+        Cell::text(labels),
+        whole(seed.seed),
+        Cell::text(space),
+        whole(found.points as u64),
+        share(found.value),
+        share(found.chance),
+        share(found.lift),
+        Cell::text(format!("{:.2} to {:.2}", found.low, found.high).replace('-', "−")),
+        Cell::number(Some(found.p_value)),
+        Cell::number(Some(tested.p_holm)),
+        Cell::text(tested.outcome.name()),
     ]
 }
 
-/// The runs behind a row: one by name, of several their number and each name within reach.
-fn runs_cell(runs: &[String]) -> Cell {
-    let text = match runs {
-        [] => "–".to_owned(),
-        [only] => only.clone(),
-        several => format!("{} runs", several.len()),
+/// The numbers that say whether the same data were read; `None` if there are none.
+pub fn checks(judged: &[Judged]) -> Option<Table> {
+    let row = |it: &Judged| {
+        let claim = &it.claim;
+        let difference = claim
+            .value
+            .zip(it.measured.mean())
+            .filter(|(paper, measured)| *paper != 0.0 && paper != measured)
+            .map(|(paper, measured)| {
+                format!("{:+.2} %", 100.0 * (measured - paper) / paper).replace('-', "−")
+            });
+        let allowed = match &claim.tolerance {
+            _ if claim.not_comparable.is_some() => "–".to_owned(),
+            Some(tolerance) => tolerance.describe(),
+            None => "the same".to_owned(),
+        };
+        vec![
+            Cell::text(&claim.says).with_detail(claim.note.clone()),
+            Cell::text(&claim.place),
+            Cell::number(claim.value),
+            it.measured.cell().with_detail(difference),
+            Cell::text(allowed),
+            verdict_cell(it),
+        ]
     };
-    Cell {
-        text,
-        class: "run",
-        each_seed: if runs.len() > 1 {
-            runs.to_vec()
-        } else {
-            Vec::new()
-        },
-        ..Cell::default()
+    let rows: Vec<Vec<Cell>> = of_kind(judged, ClaimKind::Check).map(row).collect();
+    (!rows.is_empty()).then_some(Table {
+        name: "checks",
+        caption: "Whether the same data were read in the same way. These rows say nothing of the model. A number is close within five times \
+                  what is allowed."
+            .to_owned(),
+        columns: vec!["the paper says", "where", "paper", "measured", "allowed", "verdict"],
+        rows,
+    })
+}
+
+/// The claims of a kind.
+pub fn of_kind(judged: &[Judged], kind: ClaimKind) -> impl Iterator<Item = &Judged> {
+    judged.iter().filter(move |it| it.kind() == kind)
+}
+
+/// What was measured: of a figure the mean lift in each space, of learning the mean scores, else the number.
+pub fn measured_cell(judged: &Judged) -> Cell {
+    let seeds = || judged.by_seed.iter();
+    let lifts: Vec<[f64; 2]> = seeds()
+        .filter_map(|it| Some(it.figure?.named().map(|(_, tested)| tested.structure.lift)))
+        .collect();
+    if !lifts.is_empty() {
+        let mean = |space: usize| {
+            let sum: f64 = lifts.iter().map(|it| it[space]).sum();
+            format!("{:.2}", sum / lifts.len() as f64).replace('-', "−")
+        };
+        return Cell::text(format!(
+            "lift {} in the embedding, {} on the map",
+            mean(0),
+            mean(1)
+        ))
+        .with_detail((lifts.len() > 1).then(|| format!("means of {} seeds", lifts.len())));
+    }
+    let scores: Vec<Scores> = seeds().filter_map(|it| it.scores).collect();
+    match scores.is_empty() {
+        true => judged.measured.cell(),
+        false => scores_cell(
+            &scores,
+            judged
+                .claim
+                .learning
+                .as_ref()
+                .map_or("", |it| it.baseline.in_words()),
+        ),
     }
 }
 
+/// The mean scores of some seeds on valid and on test, beside those of a baseline.
+pub fn scores_cell(scores: &[Scores], baseline: &str) -> Cell {
+    let mean = |of: fn(&Scores) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
+    let both = |valid: f64, test: f64| format!("valid {}, test {}", number(valid), number(test));
+    let first = &scores[0];
+    let beside = both(first.valid_baseline, first.test_baseline);
+    Cell::text(both(mean(|it| it.valid), mean(|it| it.test)))
+        .with_detail((scores.len() > 1).then(|| format!("means of {} seeds", scores.len())))
+        .with_detail(Some(format!("{baseline}: {beside}")))
+}
+
+/// The verdict, and each seed's where they disagree.
+pub fn verdict_cell(judged: &Judged) -> Cell {
+    let mut cell = bare_verdict_cell(&judged.verdict);
+    let first = judged.by_seed.first().map(|it| it.verdict.name());
+    if judged
+        .by_seed
+        .iter()
+        .any(|it| Some(it.verdict.name()) != first)
+    {
+        let line = |it: &SeedJudged| format!("seed {}: {}", it.seed, it.verdict.name());
+        cell.each_seed = judged.by_seed.iter().map(line).collect();
+    }
+    cell
+}
+
 /// A verdict as a cell.
-pub fn verdict_cell(verdict: &Verdict) -> Cell {
+pub fn bare_verdict_cell(verdict: &Verdict) -> Cell {
+    let class = match verdict {
+        Verdict::Reproduced => "verdict reproduced",
+        Verdict::Close | Verdict::Partly => "verdict close",
+        Verdict::Differs => "verdict differs",
+        _ => "verdict open",
+    };
     Cell {
         text: verdict.name().to_owned(),
-        class: class(verdict),
+        class,
         ..Cell::default()
     }
     .with_detail(verdict.reason().map(str::to_owned))
 }
 
-fn class(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Reproduced => "verdict reproduced",
-        Verdict::Close => "verdict close",
-        Verdict::Differs => "verdict differs",
-        Verdict::NotComparable(_) | Verdict::NotRun(_) | Verdict::PaperGivesNoNumber => {
-            "verdict open"
-        }
+/// How much stands behind a verdict.
+fn strength_cell(judged: &Judged) -> Cell {
+    let strength = &judged.strength;
+    if judged.by_seed.is_empty() {
+        return Cell::text("–");
+    }
+    let share = strength
+        .epochs_share
+        .map(|share| format!("{} of the epochs", percent(share)));
+    Cell::text(strength.name())
+        .with_detail(Some(strength.provisional.join("; ")))
+        .with_detail(share)
+        .with_detail(judged.corpus_word.map(str::to_owned))
+}
+
+/// A share as a percentage with as many digits as it needs not to read as zero.
+pub fn percent(share: f64) -> String {
+    match 100.0 * share {
+        percent if percent >= 10.0 => format!("{percent:.0} %"),
+        percent => format!("{percent:.1} %"),
     }
 }
 
-/// A tally such as `3 reproduced, 1 not run`, in the verdicts' order.
-pub fn tally(judged: &[Judged]) -> String {
+/// Findings and checks, each counted apart, as a list for a page.
+pub fn counters(judged: &[Judged]) -> Markup {
+    let of = |kind| tally(of_kind(judged, kind));
+    let provisional = of_kind(judged, ClaimKind::Finding)
+        .filter(|it| !it.strength.provisional.is_empty())
+        .count();
+    html! {
+        strong { "Findings: " } (of(ClaimKind::Finding)) @if provisional > 0 { " (" (provisional) " provisional)" }
+        ". " strong { "Reader checks: " } (of(ClaimKind::Check)) "."
+    }
+}
+
+/// A tally of one kind of claim, such as `3 reproduced, 1 not run`, in the verdicts' order.
+pub fn tally<'a>(judged: impl Iterator<Item = &'a Judged>) -> String {
     let names = [
         "reproduced",
         "close",
+        "partly",
         "differs",
+        "inconclusive",
+        "not learned yet",
         "not comparable",
         "not run",
         "paper gives no number",
     ];
-    let counted = names.iter().map(|name| {
-        (
-            name,
-            judged
-                .iter()
-                .filter(|it| it.verdict.name() == *name)
-                .count(),
-        )
-    });
-    let parts: Vec<String> = counted
+    let mut counts = [0_usize; 9];
+    for it in judged {
+        let place = names.iter().position(|name| *name == it.verdict.name());
+        counts[place.expect("every verdict's name is in the list")] += 1;
+    }
+    let parts: Vec<String> = names
+        .iter()
+        .zip(counts)
         .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{} {name}", number(count as f64)))
+        .map(|(name, count)| format!("{count} {name}"))
         .collect();
-    if parts.is_empty() {
-        "no claims".to_owned()
-    } else {
-        parts.join(", ")
+    match parts.is_empty() {
+        true => "none".to_owned(),
+        false => parts.join(", "),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::fixture::{Options, make_run};
+    use crate::report::group::Group;
+    use crate::report::record::RunRecord;
+    use crate::report::verdict::{FigureTests, judge};
+    use crate::run::Store;
 
-    #[test]
-    fn the_median_seed_decides_and_of_two_the_weaker() {
-        use Verdict::{Close, Differs, Reproduced};
-        let of = |verdicts: &[Verdict]| median(verdicts.iter());
-        assert_eq!(of(&[Reproduced, Differs, Reproduced]), Reproduced);
-        assert_eq!(of(&[Reproduced, Differs]), Differs);
-        assert_eq!(of(&[Differs, Reproduced, Close]), Close);
-        let missing = Verdict::NotRun("not measured".to_owned());
-        assert_eq!(of(&[missing.clone(), Reproduced]), missing);
+    fn judged(options: &[Options]) -> Vec<Judged> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("runs"), folder.path().join("records"));
+        let runs: Vec<RunRecord> = options
+            .iter()
+            .map(|it| RunRecord::read(&make_run(&store, "first", *it), false).unwrap())
+            .collect();
+        let group = Group::choose(runs.iter()).unwrap();
+        let tests = FigureTests::of(group.runs().iter().map(|run| (*run, &run.claims[..])));
+        assert_eq!(tests.family(), 2 * group.runs().len());
+        judge(&group.shown().claims, Some(&group), &tests)
     }
 
     #[test]
-    fn a_verdict_says_how_many_seeds_reach_it() {
-        let claim: Claim = serde_json::from_value(serde_json::json!({
-            "id": "a", "says": "b", "place": "c", "metric": "x.p_value", "expect": {"below": 0.05},
-        }))
-        .unwrap();
-        let by_seed = vec![
-            (1, Verdict::Reproduced),
-            (2, Verdict::Differs),
-            (3, Verdict::Reproduced),
-        ];
-        let values = [(1, 0.01), (2, 0.3), (3, 0.02)];
-        let judged = Judged {
-            claim,
-            measured: OverSeeds::new(values.map(|(seed, p)| (seed, p, String::new())).to_vec()),
-            verdict: median(by_seed.iter().map(|it| &it.1)),
-            by_seed,
-            runs: ["x/1", "x/2", "x/3"].map(str::to_owned).to_vec(),
-            corpus: None,
-            corpus_word: None,
-        };
-        let cells = row(&judged);
-        assert_eq!(cells[3].text, "0.3000");
+    fn a_sentence_about_a_figure_stands_with_its_tests_and_strength() {
+        let judged = judged(&[Options::default()]);
+        let table = findings(&judged).unwrap();
+        assert_eq!(table.rows.len(), 1);
+        assert_eq!(table.rows[0][3].text, "reproduced");
+        assert_eq!(table.rows[0][4].text, "provisional");
+        let detail = table.rows[0][4].detail.clone().unwrap();
+        assert!(detail.starts_with("1 training seed"), "{detail}");
+        let tests = figure_tests(&judged).unwrap();
+        assert_eq!(tests.rows.len(), 2);
+        assert_eq!(tests.rows[0][2].text, "embedding");
+        assert_eq!(tests.rows[1][10].text, "present");
+    }
+
+    #[test]
+    fn three_seeds_that_agree_are_established() {
+        let seeds = [1, 2, 3].map(|seed| Options {
+            seed,
+            ..Options::default()
+        });
+        let judged = judged(&seeds);
+        let clusters = of_kind(&judged, ClaimKind::Finding).next().unwrap();
+        assert_eq!(clusters.verdict, Verdict::Reproduced);
         assert_eq!(
-            cells[5].each_seed,
-            [
-                "seed 1: reproduced",
-                "seed 2: differs",
-                "seed 3: reproduced"
-            ]
+            (clusters.strength.seeds, clusters.strength.name()),
+            (3, "established")
         );
-        assert_eq!(cells[5].detail.as_deref(), Some("2 of 3 seeds"));
-        assert_eq!(cells[6].text, "3 runs");
+    }
+
+    #[test]
+    fn checks_are_counted_apart_from_findings() {
+        let judged = judged(&[Options::default()]);
+        let count = |kind| tally(of_kind(&judged, kind));
+        assert_eq!(count(ClaimKind::Finding), "1 reproduced");
+        let checked = count(ClaimKind::Check);
+        assert!(checked.starts_with("2 reproduced"), "{checked}");
+        assert_eq!(
+            checks(&judged).unwrap().rows.len(),
+            of_kind(&judged, ClaimKind::Check).count()
+        );
     }
 }

@@ -3,9 +3,10 @@
 use super::super::experiment::{ExperimentReport, Kind};
 use super::super::group::{Group, changes};
 use super::super::seeds::RULE;
-use super::super::text::number;
-use super::claims::tally;
+use super::super::verdict::Scores;
+use super::claims::{of_kind, scores_cell, tally};
 use super::{Cell, Table};
+use crate::claim::{BaselineName, ClaimKind};
 
 /// A table of the index.
 pub struct GlanceTable {
@@ -45,9 +46,12 @@ fn fill(
             group.map_or("–".to_owned(), |it| it.shown().corpus_name()),
         ));
         cells.extend(effort_cells(report));
-        cells.push(test_score(group));
+        cells.push(held_out_scores(group));
         if is_paper {
-            cells.push(Cell::text(tally(&report.judged)));
+            cells.push(Cell::text(tally(of_kind(
+                &report.judged,
+                ClaimKind::Finding,
+            ))));
         }
         cells
     };
@@ -58,10 +62,10 @@ fn fill(
         "corpus",
         "epochs",
         "time of a run",
-        "test score",
+        "held-out scores",
     ];
     if is_paper {
-        columns.push("claims");
+        columns.push("findings");
     }
     let caption = if is_paper {
         format!("What was run, how far and on what, against the paper. {RULE}.")
@@ -90,15 +94,15 @@ fn ablations(reports: &[ExperimentReport]) -> Option<Table> {
         let verdicts: Vec<String> = report
             .judged
             .iter()
-            .filter(|it| it.claim.place.starts_with("Figure"))
+            .filter(|it| it.kind() == ClaimKind::Finding)
             .map(|it| format!("{}: {}", it.claim.says, it.verdict.name()))
             .collect();
         let mut cells = opening(report);
         cells.extend([
             Cell::text(base),
             Cell::text(changes.map_or("its base is not known".to_owned(), |it| it.join("; "))),
-            test_score(report.group.as_ref()),
-            test_score(base_group),
+            held_out_scores(report.group.as_ref()),
+            held_out_scores(base_group),
             Cell::text(if verdicts.is_empty() {
                 "–".to_owned()
             } else {
@@ -118,8 +122,8 @@ fn ablations(reports: &[ExperimentReport]) -> Option<Table> {
             "runs",
             "of",
             "what it changes",
-            "test score",
-            "test score of the base",
+            "held-out scores",
+            "held-out scores of the base",
             "the paper's sentences",
         ],
         rows,
@@ -165,23 +169,26 @@ fn effort_cells(report: &ExperimentReport) -> [Cell; 2] {
     ]
 }
 
-/// What finished runs at full size scored on test, and what a first-order Markov chain does: nats per step where unknown
+/// What finished runs at full size scored on valid and test, beside a first-order Markov chain: nats per time step where unknown
 /// tokens are answered for, else nats per token.
-fn test_score(group: Option<&Group>) -> Cell {
-    let score = |metric: &str, unit: &str| {
-        let group = group.filter(|it| it.shown().counts())?;
-        let scores = group.over_seeds(|run| run.number(&format!("test.{metric}.last")));
-        scores.mean()?;
-        let markov = group.shown().number("baseline.markov.test");
-        let markov = markov.map(|markov| format!("Markov {}", number(markov)));
-        Some(
-            scores
-                .cell()
-                .with_detail(Some(unit.to_owned()))
-                .with_detail(markov),
-        )
+fn held_out_scores(group: Option<&Group>) -> Cell {
+    let Some(group) = group.filter(|it| it.shown().counts()) else {
+        return Cell::number(None);
     };
-    let score =
-        score("nll_per_step", "nats per time step").or_else(|| score("loss", "nats per token"));
-    score.unwrap_or_else(|| Cell::number(None))
+    let markov = BaselineName::Markov;
+    let runs = group.runs().iter();
+    let scores: Vec<Scores> = runs
+        .filter_map(|run| Scores::of(run, markov.name()))
+        .collect();
+    if scores.is_empty() {
+        return Cell::number(None);
+    }
+    let metrics = &group.shown().metrics;
+    let density = metrics.iter().any(|row| row.metric == "nll_per_step");
+    let unit = if density {
+        "nats per time step"
+    } else {
+        "nats per token"
+    };
+    scores_cell(&scores, markov.in_words()).with_detail(Some(unit.to_owned()))
 }

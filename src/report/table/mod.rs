@@ -72,6 +72,22 @@ impl Cell {
     }
 }
 
+/// Text as a cell of a Markdown table: nothing in it is markup, HTML included.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\n' | '\r' => escaped.push(' '),
+            '|' | '`' | '[' | ']' | '*' | '\\' => escaped.extend(['\\', letter]),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
 /// One kind of table: how runs become one, if their records have anything of the kind.
 pub struct TableKind {
     /// Its part of the page.
@@ -118,8 +134,11 @@ impl Table {
 
     /// The table as Markdown, its caption first.
     pub fn to_markdown(&self) -> String {
-        let escape = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-        let mut markdown = format!("{}\n\n| {} |\n", self.caption, self.columns.join(" | "));
+        let mut markdown = format!(
+            "{}\n\n| {} |\n",
+            escape(&self.caption),
+            self.columns.join(" | ")
+        );
         let rules = (0..self.columns.len()).map(|column| {
             if self.is_numeric(column) {
                 "---:"
@@ -159,7 +178,7 @@ mod tests {
             columns: vec!["what", "count"],
             rows: vec![
                 vec![
-                    Cell::text("a|b").with_detail(Some("stand-in".to_owned())),
+                    Cell::text("a|b<script>").with_detail(Some("[x](y)".to_owned())),
                     Cell::number(Some(1200.0)),
                 ],
                 vec![Cell::text("c"), Cell::number(None)],
@@ -167,7 +186,7 @@ mod tests {
         };
         assert_eq!(
             table.to_markdown(),
-            "Tokens.\n\n| what | count |\n|---|---:|\n| a\\|b (stand-in) | 1,200 |\n| c | – |\n"
+            "Tokens.\n\n| what | count |\n|---|---:|\n| a\\|b&lt;script&gt; (\\[x\\](y)) | 1,200 |\n| c | – |\n"
         );
     }
 }
