@@ -18,7 +18,6 @@ const NAMES: &[&str] = &[
     "training.best.{step,epoch,score}",
     "baseline.{unigram,markov}.{valid,test}",
     "baseline.unigram.train_entropy",
-    "analysis.claims.{on_off_mid_range,on_off_outer,registers}.{purity,chance,p_value,silhouette}",
     "analysis.{MAP}.{rows,mid_range.lowest,mid_range.highest}",
     "analysis.{MAP}.settings.{perplexity,perplexity_asked,iterations,neighbours,permutations,permutation_seed}",
     "analysis.{MAP}.{kind_mid_range,kind_outside_mid_range,kind}.points.{on,off}",
@@ -102,7 +101,6 @@ mod tests {
         for name in [
             "corpus.train.unique_tokens",
             "analysis.keys.register.tsne.silhouette",
-            "analysis.claims.on_off_mid_range.p_value",
             "test.nll_per_step.last",
             "timings.tokens_per_second.mean",
             "training.hours",

@@ -4,8 +4,8 @@ use serde_json::{Map as Json, Value, json};
 
 use super::map::summary;
 use super::{AnalysisConfig, NoteRow, PointSets, Register, TokenKind};
-use crate::metric::embedding::{Distances, centroid_distance, purity, silhouette};
-use crate::metric::permutation::permutation_test;
+use crate::analysis::neighbours::{Distances, centroid_distance, purity, silhouette};
+use crate::analysis::permutation::permutation_test;
 
 /// One question about labels: which rows take part, and each one's label.
 pub(super) struct Labelling {

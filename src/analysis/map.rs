@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::PointSets;
-use crate::metric::embedding::{Distances, continuity, trustworthiness};
-use crate::metric::projection::procrustes_distance;
-use crate::tsne;
+use crate::analysis::neighbours::{Distances, continuity, trustworthiness};
+use crate::analysis::projection::procrustes_distance;
+use crate::analysis::tsne;
 
 /// How faithful each flat map is to the rows it shows.
 pub(super) fn map_quality(

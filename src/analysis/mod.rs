@@ -6,20 +6,24 @@
 //! how pitch is laid out, of the rows alone.
 
 mod config;
-mod geometry;
+pub mod geometry;
 mod labelling;
 mod map;
+pub mod neighbours;
 mod note;
+pub mod permutation;
+pub mod projection;
 mod question;
+pub mod single_note;
 mod structure;
+pub mod tsne;
 
 use anyhow::Result;
 use serde_json::{Map as Json, Value, json};
 
-use crate::metric::projection::principal_components;
-use crate::tsne;
 use labelling::labellings;
 use map::{map_quality, spread};
+use projection::principal_components;
 
 pub use config::AnalysisConfig;
 pub use note::{NoteRow, Register, TokenKind};
@@ -28,13 +32,6 @@ pub use structure::{BOUND, LEVEL, Outcome, Structure};
 
 /// The fewest single-note rows that are analysed.
 pub const FEWEST_ROWS: usize = 8;
-
-/// The paper's sentences by the names that claims use, and the labelling of the first map that each is judged by.
-pub const CLAIMS: [(&str, &str); 3] = [
-    ("on_off_mid_range", "kind_mid_range"),
-    ("on_off_outer", "kind_outside_mid_range"),
-    ("registers", "register"),
-];
 
 /// One token's place in one flat map.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +59,6 @@ pub struct Analysis {
 }
 
 /// Measures every map of a run; `statistics` holds each by name.
-///
-/// `statistics.claims` repeats what the paper's sentences are judged by, of the first map's trained rows: each of [`CLAIMS`] with
-/// `purity`, `chance`, `p_value` and `silhouette`.
 pub fn analyse_all(
     maps: &[(String, Vec<NoteRow>)],
     played: &[u64; 128],
@@ -79,17 +73,6 @@ pub fn analyse_all(
         let analysis = analyse(name, rows, played, config)?;
         statistics.insert(name.clone(), analysis.statistics);
         all.points.extend(analysis.points);
-    }
-    if let Some(first) = maps.first().map(|(name, _)| &statistics[name]) {
-        let claim = |labels: &str| {
-            let found = &first[labels]["trained"];
-            json!({ "purity": found["purity"], "chance": found["purity_chance"], "p_value": found["purity_p"], "silhouette": found["silhouette"] })
-        };
-        let claims: Json<String, Value> = CLAIMS
-            .iter()
-            .map(|(name, labels)| ((*name).to_owned(), claim(labels)))
-            .collect();
-        statistics.insert("claims".to_owned(), Value::Object(claims));
     }
     all.statistics = Value::Object(statistics);
     Ok(all)

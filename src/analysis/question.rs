@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::note::{NoteRow, Register, TokenKind};
 use super::structure::{Structure, of_centre, of_labels};
 use super::{AnalysisConfig, MapPoint, quantile_pitch};
-use crate::metric::embedding::Distances;
+use crate::analysis::neighbours::Distances;
 
 /// What is asked of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

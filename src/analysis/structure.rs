@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::metric::permutation::permutation_tests;
+use crate::analysis::permutation::permutation_tests;
 use rand::seq::SliceRandom;
 
 /// The least lift that counts as structure, and the most that counts as none.
@@ -240,7 +240,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::metric::embedding::Distances;
+    use crate::analysis::neighbours::Distances;
     use crate::random;
 
     /// The classes of the points of each of the paper's figures, as our records have them.

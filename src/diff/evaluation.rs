@@ -8,7 +8,7 @@ use crate::artifacts::{EVALUATION, evaluation_rows};
 use crate::random::stream;
 use crate::run::StoredRun;
 
-use super::statistics::{Interval, PairedPiece, paired_bootstrap, paired_difference};
+use crate::statistics::{Interval, PairedPiece, paired_bootstrap, paired_difference};
 
 /// The difference of two models' negative log-likelihood, and how much of it hangs on which pieces were held out.
 #[derive(Debug, Clone, PartialEq)]

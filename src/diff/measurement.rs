@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::metric::permutation::holm;
+use crate::analysis::permutation::holm;
 use crate::metric::{Direction, METRICS, metric};
 use crate::random::stream;
 use crate::run::{Metrics, Point, StoredRun};
 use crate::tolerance::{Tolerance, written};
 
-use super::statistics::{Interval, bootstrap_difference, mann_whitney, mean, standard_deviation};
 use super::{At, Options};
+use crate::statistics::{Interval, bootstrap_difference, mann_whitney, mean, standard_deviation};
 
 /// The chance of a false alarm, over all metrics of a comparison, that a verdict between groups may have.
 const SIGNIFICANCE: f64 = 0.05;

@@ -14,7 +14,6 @@ mod export;
 mod measurement;
 mod page;
 pub mod reproduction;
-pub mod statistics;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::analysis::analyse_all;
+use crate::analysis::single_note::{Tables, played, single_notes};
 use crate::artifacts::{self, CorpusPoint, Evaluation, NoteMap};
 use crate::corpus::Corpus;
 use crate::corpus::split::Split;
@@ -17,7 +18,6 @@ use crate::experiment::Experiment;
 use crate::model::backend::Backend;
 use crate::model::parameters;
 use crate::run::Run;
-use crate::single_note::{Tables, played, single_notes};
 use crate::training::baselines::baselines;
 use crate::training::data::Data;
 use crate::training::evaluate::{PieceScore, evaluate};

@@ -3,11 +3,7 @@
 //! Flow: model → training → **metric** → run. Values are plain numbers here; nothing in this room reads or writes.
 
 pub mod baseline;
-pub mod embedding;
-pub mod geometry;
 pub mod music;
-pub mod permutation;
-pub mod projection;
 pub mod unknown;
 
 use crate::tolerance::Tolerance;

@@ -2,7 +2,7 @@
 
 use super::table::Cell;
 use super::text::number;
-use crate::diff::statistics::{mean, standard_deviation};
+use crate::statistics::{mean, standard_deviation};
 
 /// How means over seeds are printed, for captions.
 pub const RULE: &str = "Where several training seeds were run, a number is their mean, and ± is half of its 95 % interval by \

@@ -11,11 +11,11 @@ use rayon::prelude::*;
 use super::group::Group;
 use super::record::RunRecord;
 use super::seeds::OverSeeds;
+use crate::analysis::permutation::holm;
 use crate::analysis::{
     AnalysisConfig, Outcome, Question, Spaces, Structure, maps_of, played_by_rows,
 };
 use crate::claim::{Claim, ClaimKind, Expected, LearningSentence, Verdict};
-use crate::metric::permutation::holm;
 use crate::run::State;
 
 /// The fewest training seeds with which a finding is not provisional.

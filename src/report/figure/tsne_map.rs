@@ -11,8 +11,8 @@ use super::canvas::{Anchor, Canvas, Mark, figure, text_width};
 use super::map_csv::{every_map_csv, map_csv, rows_csv};
 use super::style::{INK, LABEL, MUTED, SMALL, TICK, WIDTH, scale_colour};
 use super::{Drawing, Spot};
+use crate::analysis::neighbours::Distances;
 use crate::analysis::{MapPoint, NoteRow, Register, TokenKind};
-use crate::metric::embedding::Distances;
 use crate::number::grouped;
 
 const HEIGHT: i32 = 1230;

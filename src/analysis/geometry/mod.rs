@@ -16,17 +16,19 @@
 //! Each is `{ value, chance, p, p_holm }`, one-sided. The tests of one space are adjusted together, and the twelve steps of a kind
 //! among themselves (Holm).
 
+pub mod statistic;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map as Json, Value, json};
 
 use super::{AnalysisConfig, FEWEST_ROWS, NoteRow, TokenKind};
-use crate::metric::embedding::Distances;
-use crate::metric::geometry::{
+use crate::analysis::geometry::statistic::{
     Gram, Neighbourhoods, Steps, cosines, direction_consistency, mean_distance, without_trend,
 };
-use crate::metric::permutation::{Permuted, holm, permutation_tests};
+use crate::analysis::neighbours::Distances;
+use crate::analysis::permutation::{Permuted, holm, permutation_tests};
 
 /// The largest step, in semitones, whose sameness is measured; all smaller ones are too.
 const LARGEST_STEP: usize = 12;

@@ -3,7 +3,7 @@
 //! Rows belong to rising pitches, one each. The statistics take `place`: the row that stands at each pitch, so that shuffled pitch
 //! labels are a shuffled `place` and every shuffle costs `O(n)` to `O(n²)` look-ups, whatever the width of the rows.
 
-use super::embedding::Distances;
+use super::super::neighbours::Distances;
 
 /// The inner products of rows about their mean, `(n, n)` row-major.
 #[derive(Debug, Clone, PartialEq)]

@@ -86,7 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metric::embedding::{Distances, purity};
+    use crate::analysis::neighbours::{Distances, purity};
 
     #[test]
     fn a_permutation_test_never_gives_zero_and_knows_chance() {
