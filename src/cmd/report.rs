@@ -1,5 +1,6 @@
 //! `harness report`: regenerate, check or publish.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,13 +10,16 @@ use crate::report::site::{self, Manifest, Places};
 use crate::run::{RunError, Store};
 use crate::text_table::print;
 
-/// Regenerate every figure and table into `reports/` from the runs' records alone.
+/// Regenerate every figure and table from the runs' records alone: into `runs/report/`, or `reports/` with `--published`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Use the published records in `reports/records/` alone: the form that is committed
     #[arg(long)]
     published: bool,
-    /// Rebuild from exactly the records in `reports/manifest.json`, write nothing, and exit 1 if one is absent or a byte differs;
+    /// Write the report into this folder instead
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Rebuild from exactly the records in the report's `manifest.json`, write nothing, and exit 1 if one is absent or a byte differs;
     /// with `--published`, also if the report was built from other records than the published ones
     #[arg(long, conflicts_with = "publish")]
     check: bool,
@@ -27,10 +31,13 @@ pub struct Args {
 /// Runs the command in the current directory. A record whose files are not what was written ends it with exit code 4, whatever
 /// else there is to say: its page is drawn without them.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let places = Places::default();
+    let mut places = Places::here(args.published);
+    if let Some(output) = &args.output {
+        places.output = output.clone();
+    }
     if args.check {
         let mut stale = site::check(&places)?;
-        let manifest = Manifest::read(&places.reports)?;
+        let manifest = Manifest::read(&places.output)?;
         if args.published && manifest.form != "published" {
             stale.push(
                 "manifest.json: the report is of local runs, not of the published records"
@@ -61,7 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let damaged = name_damaged(&places, args.published, &|_| true)?;
     print(&format!(
         "{}: {} experiments, {} records, {} files\n",
-        places.reports.join("index.html").display(),
+        places.output.join("index.html").display(),
         written.experiments,
         written.records,
         written.files
@@ -75,7 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Names on standard error each damaged file of the records that are `used`, and says whether there is any.
 fn name_damaged(places: &Places, published: bool, used: &dyn Fn(&str) -> bool) -> Result<bool> {
-    let store = Store::new(&places.runs, places.records());
+    let store = Store::new(&places.runs, &places.records);
     let records = match published {
         true => store.list_published()?,
         false => store.list()?,

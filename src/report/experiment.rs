@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::effort::Effort;
-use super::figure::{Drawing, Section};
+use super::figure::{Drawing, Section, map_comparison};
 use super::finding::{Finding, about_layout};
 use super::group::Group;
 use super::record::RunRecord;
@@ -50,6 +50,20 @@ pub fn of_the_paper<'a>(
 }
 
 impl ExperimentReport<'_> {
+    /// The figure that stands for it: its embeddings trained beside untrained, of the first map.
+    pub fn figure(&self) -> Option<&Drawing> {
+        let drawings = self.drawings.iter().map(|(_, drawing)| drawing);
+        drawings
+            .into_iter()
+            .find(|it| it.name.starts_with(map_comparison::PREFIX))
+    }
+
+    /// Whether a report gives it a page: only a finished run at full size has something to show.
+    pub fn has_page(&self) -> bool {
+        let group = self.group.as_ref();
+        group.is_some_and(|group| group.shown().counts())
+    }
+
     /// What its runs found beyond the paper, in words.
     pub fn beyond(&self) -> Option<Finding> {
         about_layout(self.group.as_ref()?)

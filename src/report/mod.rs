@@ -10,6 +10,7 @@
 //! table/         Group → Table; TABLES is the list; claims.rs sets the verdicts
 //! finding.rs     Group → what was found beyond the paper, in words
 //! experiment.rs  one experiment: its group, drawings and judged claims
+//! markdown.rs    experiments → Markdown
 //! page/          experiments → HTML
 //! site/          many runs → reports/, its manifest, and whether it is stale
 //! ```
@@ -20,6 +21,7 @@ pub mod experiment;
 pub mod figure;
 pub mod finding;
 pub mod group;
+pub mod markdown;
 pub mod page;
 pub mod record;
 pub mod seeds;
@@ -85,7 +87,17 @@ fn with_metadata(drawing: &Drawing, group: &Group) -> String {
     );
     let head = maud::html! { desc { (drawing.alt) } metadata { (provenance) } }.into_string();
     match drawing.svg.split_once('>') {
-        Some((opening, rest)) => format!("{opening}>\n{head}{rest}"),
+        // Without a size of its own, the drawing fits the window that it is opened in.
+        Some((opening, rest)) => format!("{}>\n{head}{rest}", without_size(opening)),
         None => drawing.svg.clone(),
     }
+}
+
+/// The opening tag of an SVG without `width` and `height`.
+fn without_size(opening: &str) -> String {
+    let parts = opening.split(' ');
+    let kept: Vec<&str> = parts
+        .filter(|part| !part.starts_with("width=") && !part.starts_with("height="))
+        .collect();
+    kept.join(" ")
 }

@@ -284,7 +284,11 @@ fn number_of(id: &str) -> u64 {
 /// The folders `root/<experiment>/<id>`, sorted by experiment and number.
 fn list_folder(root: &Path, published: bool) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
-    for experiment in folders_in(root)? {
+    // A local report lies among the runs and is none.
+    let experiments = folders_in(root)?
+        .into_iter()
+        .filter(|it| published || it != REPORT);
+    for experiment in experiments {
         for id in folders_in(&root.join(&experiment))? {
             let run = StoredRun::open(&root.join(&experiment).join(&id), published);
             listed.push(Listed {
@@ -300,6 +304,9 @@ fn list_folder(root: &Path, published: bool) -> Result<Vec<Listed>> {
     });
     Ok(listed)
 }
+
+/// The folder among the runs that holds the local report.
+const REPORT: &str = "report";
 
 /// The names of the folders in `folder` that do not begin with a dot; none if it is missing.
 fn folders_in(folder: &Path) -> Result<Vec<String>> {

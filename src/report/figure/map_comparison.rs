@@ -18,6 +18,9 @@ const TOP: i32 = 182;
 const SIDE: i32 = 400;
 const GAP: i32 = 20;
 
+/// What the name of such a figure begins with.
+pub const PREFIX: &str = "maps-";
+
 /// What each picture is: its ending in the points' map, its name in the statistics, and for readers.
 const PICTURES: [(&str, &str, &str); 3] = [
     ("", "tsne", "t-SNE, trained"),
@@ -116,7 +119,7 @@ fn draw_pictures(run: &RunRecord, map: &str, pictures: &[Placed]) -> Result<Draw
         rows,
     )?;
     Ok(Drawing {
-        name: format!("maps-{map}"),
+        name: format!("{PREFIX}{map}"),
         caption: format!("The same {what}, before training and by principal components. {found}."),
         alt: format!("Three maps of {} points. {found}.", placed.len()),
         svg,

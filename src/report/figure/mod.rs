@@ -33,6 +33,28 @@ pub enum Section {
     Speed,
 }
 
+impl Section {
+    /// Every section, in page order, with its heading.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Embeddings, "What the embeddings show"),
+        (Self::Learning, "Learning"),
+        (Self::Samples, "Music"),
+        (Self::Corpus, "Corpus"),
+        (Self::Speed, "Speed"),
+    ];
+
+    /// The name by which a page refers to it.
+    pub fn anchor(self) -> &'static str {
+        match self {
+            Self::Embeddings => "embeddings",
+            Self::Learning => "learning",
+            Self::Samples => "samples",
+            Self::Corpus => "corpus",
+            Self::Speed => "speed",
+        }
+    }
+}
+
 /// One kind of figure: how runs become drawings; none where their records have nothing of the kind.
 pub struct Figure {
     /// Its part of the page.

@@ -7,7 +7,7 @@ use super::super::record::RunRecord;
 use super::super::table::claims::counters;
 use super::super::table::{Cell, Table};
 use super::run_page::{navigation, run_facts, run_sections};
-use super::{Links, claims_markup, page, provenance_of, table_markup};
+use super::{Links, claims_markup, figure_markup, page, provenance_of, table_markup};
 
 /// The page of one experiment.
 pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
@@ -26,6 +26,7 @@ pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
                 Some(group) => (run_facts(group)),
                 None => p.notice { strong { "Not run. " } "No run of this experiment is at hand." },
             }
+            @if let Some(drawing) = report.figure() { (figure_markup(drawing, links)) }
             @if !report.judged.is_empty() {
                 @match &report.kind {
                     Kind::Ablation(base) => {
@@ -39,7 +40,7 @@ pub fn experiment_page(report: &ExperimentReport, links: Links) -> String {
                 (counters(&report.judged))
                 (claims_markup(&report.judged, report.beyond().as_ref()))
             }
-            @if let Some(group) = &report.group { (run_sections(group, &report.drawings, links)) }
+            @if let Some(group) = &report.group { (run_sections(group, &report.drawings, report.figure(), links)) }
             @if !report.runs.is_empty() { h2 #runs { "Runs" } (table_markup(&runs_table(report))) }
         }
     };

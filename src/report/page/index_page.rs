@@ -3,17 +3,21 @@
 use maud::{Markup, html};
 
 use super::super::experiment::{ExperimentReport, of_the_paper};
+use super::super::figure::style::WIDTH;
 use super::super::record::RunRecord;
-use super::super::table::claims::counters;
+use super::super::table::claims::{counters, measured_cell, of_kind, verdict_cell};
 use super::super::table::{Table, conclusion, glance};
 use super::super::text::number;
 use super::super::verdict::Judged;
-use super::{claims_markup, page, table_markup};
+use super::{page, table_markup};
+use crate::claim::ClaimKind;
 
 /// What the index shows.
 pub struct IndexReport<'a> {
     /// Every experiment, by name.
     pub experiments: &'a [ExperimentReport<'a>],
+    /// Runs that have no page, as a table.
+    pub unlisted: Option<&'a Table>,
     /// Runs and experiment files that could not be read, and why.
     pub broken: &'a [(String, String)],
     /// Whether only published records were used.
@@ -30,6 +34,7 @@ pub fn index_page(index: &IndexReport) -> String {
             p.question { "What Huang & Wu (2016) report, and what the same experiments give when they are run again by harness." }
         }
         main {
+            (figures(index))
             (in_short(index, conclusion.as_ref()))
             @for (heading, table) in glance::TABLES.iter().filter_map(|it| Some((it.heading, (it.fill)(index.experiments)?))) {
                 h2 { (heading) }
@@ -39,11 +44,7 @@ pub fn index_page(index: &IndexReport) -> String {
                 h2 #conclusion { "The paper's conclusion" }
                 (table_markup(table))
             }
-            h2 #verdicts { "The verdict on every claim" }
-            @for report in of_the_paper(index.experiments) {
-                h3 { a href={ (report.name) "/index.html" } { (report.name) } ": " (report.title) }
-                (claims_markup(&report.judged, None))
-            }
+            @if let Some(table) = index.unlisted { h2 { "Runs without a page" } (table_markup(table)) }
             (broken(index.broken))
         }
     };
@@ -60,6 +61,34 @@ pub fn index_page(index: &IndexReport) -> String {
     page(title, body, footer)
 }
 
+/// The paper's figures, each experiment's beside the paper's sentences and ours.
+fn figures(index: &IndexReport) -> Markup {
+    let shown = of_the_paper(index.experiments).filter_map(|it| Some((it, it.figure()?)));
+    html! {
+        h2 #figures { "The paper's figures" }
+        @for (report, drawing) in shown.filter(|(report, _)| report.has_page()) {
+            section.card {
+                a href={ (report.name) "/index.html" } {
+                    img src={ (report.name) "/figures/" (drawing.name) ".svg" } alt=(drawing.alt) width=(WIDTH) height=(drawing.height) loading="lazy";
+                }
+                div {
+                    h3 { a href={ (report.name) "/index.html" } { (report.title) } }
+                    @for judged in of_kind(&report.judged, ClaimKind::Finding) {
+                        @let verdict = verdict_cell(judged);
+                        p {
+                            (judged.claim.place) ": “" (judged.claim.says) "”" br;
+                            span class=(verdict.class) { (verdict.text) }
+                            @if !judged.strength.provisional.is_empty() { ", provisional" }
+                            ": " (measured_cell(judged).text) "."
+                        }
+                    }
+                    @if let Some(effort) = report.effort() { p { small { (effort.sentence()) } } }
+                }
+            }
+        }
+    }
+}
+
 /// The outcome in a few lines: the conclusion, the tally of claims, and what keeps the numbers from being the paper's.
 fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
     let of_the_paper = || of_the_paper(index.experiments);
@@ -67,9 +96,6 @@ fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
         .flat_map(|it| it.judged.iter().cloned())
         .collect();
     let verdict = conclusion.and_then(|table| table.rows.last()?.last());
-    let short: Vec<&ExperimentReport> = of_the_paper()
-        .filter(|report| report.effort().is_some_and(|effort| effort.falls_short()))
-        .collect();
     let stand_ins: Vec<(&str, String)> = of_the_paper()
         .filter_map(|report| {
             let run = report.group.as_ref()?.shown();
@@ -79,15 +105,23 @@ fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
         .collect();
     html! {
         ul.short {
-            li { (counters(&every)) " " a href="#verdicts" { "Each with its verdict" } "." }
+            li { (counters(&every)) " " (coverage(index)) }
             @if let Some(cell) = verdict {
                 li { "The paper's conclusion, moderate success at a viable generative model: " span class=(cell.class) { (cell.text) } @if let Some(detail) = &cell.detail { " (" (detail) ")" } "; " a href="#conclusion" { "by this evidence" } "." }
             }
-            @for report in short {
-                @if let Some(effort) = report.effort() { li { a href={ (report.name) "/index.html" } { (report.name) } ": " (effort.sentence()) } }
-            }
             @for (name, corpus) in stand_ins { li { a href={ (name) "/index.html" } { (name) } " used a stand-in corpus: " (corpus) "." } }
         }
+    }
+}
+
+/// How many of the paper's experiments were run, and how many for all of its epochs.
+fn coverage(index: &IndexReport) -> Markup {
+    let all: Vec<&ExperimentReport> = of_the_paper(index.experiments).collect();
+    let run = all.iter().filter_map(|it| it.effort());
+    let run: Vec<bool> = run.map(|effort| effort.falls_short()).collect();
+    let whole = run.iter().filter(|short| !**short).count();
+    html! {
+        strong { "Coverage: " } (run.len()) " of the paper's " (all.len()) " experiments were run, " (whole) " for all the epochs that the paper gives."
     }
 }
 

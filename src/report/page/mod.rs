@@ -26,7 +26,7 @@ pub enum Links {
     RunFolder,
     /// The page lies in a report's folder, with `figures/` and `samples/` beside it.
     Report,
-    /// As in a report, but no figure is there as PNG.
+    /// As in a report, but figures are there as SVG alone.
     PublishedReport,
 }
 
@@ -133,14 +133,13 @@ fn figure_with(drawing: &Drawing, links: Links, between: Markup) -> Markup {
                         Links::RunFolder => {
                             a href=(data_uri(&drawing.csv)) download={ (drawing.name) ".csv" } { "CSV" }
                         }
-                        Links::Report | Links::PublishedReport => {
+                        Links::Report => {
                             @for ending in ["svg", "png", "csv"] {
-                                @if ending != "png" || links == Links::Report {
-                                    a href={ "figures/" (drawing.name) "." (ending) } { (ending.to_uppercase()) }
-                                }
+                                a href={ "figures/" (drawing.name) "." (ending) } { (ending.to_uppercase()) }
                             }
                             @for (name, _) in &drawing.more_csv { a href={ "figures/" (name) ".csv" } { "CSV: " (name) } }
                         }
+                        Links::PublishedReport => a href={ "figures/" (drawing.name) ".svg" } { "SVG" },
                     }
                 }
             }

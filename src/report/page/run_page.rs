@@ -15,18 +15,6 @@ use super::{Links, claims_markup, figure_markup, figure_with, page, provenance_o
 use crate::number::grouped;
 use crate::run::State;
 
-const SECTIONS: [(Section, &str, &str); 5] = [
-    (Section::Learning, "learning", "Learning"),
-    (
-        Section::Embeddings,
-        "embeddings",
-        "What the embeddings show",
-    ),
-    (Section::Samples, "samples", "Music"),
-    (Section::Corpus, "corpus", "Corpus"),
-    (Section::Speed, "speed", "Speed"),
-];
-
 /// The page that a run leaves in its own folder.
 pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
     let title = run
@@ -48,7 +36,7 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
                 (counters(&judged))
                 (claims_markup(&judged, about_layout(&group).as_ref()))
             }
-            (run_sections(&group, drawings, Links::RunFolder))
+            (run_sections(&group, drawings, None, Links::RunFolder))
         }
     };
     page(&title, body, provenance_of(&group))
@@ -60,8 +48,8 @@ pub fn navigation(group: &Group, drawings: &[(Section, Drawing)], has_claims: bo
         nav aria-label="sections" {
             ul {
                 @if has_claims { li { a href="#claims" { "Paper against measured" } } }
-                @for (section, id, name) in SECTIONS {
-                    @if has_section(group, drawings, section) { li { a href={ "#" (id) } { (name) } } }
+                @for (section, name) in Section::ALL {
+                    @if has_section(group, drawings, section) { li { a href={ "#" (section.anchor()) } { (name) } } }
                 }
                 li { a href="#settings" { "Settings" } }
             }
@@ -164,24 +152,32 @@ fn outcome(state: State) -> &'static str {
     }
 }
 
-/// Every section that the runs have something for, then the settings.
-pub fn run_sections(group: &Group, drawings: &[(Section, Drawing)], links: Links) -> Markup {
+/// Every section that the runs have something for, without the figure that stands above them, then the settings.
+pub fn run_sections(
+    group: &Group,
+    drawings: &[(Section, Drawing)],
+    shown_above: Option<&Drawing>,
+    links: Links,
+) -> Markup {
     let run = group.shown();
+    let is_above = |it: &Drawing| shown_above.is_some_and(|above| above.name == it.name);
     html! {
-        @for (section, id, name) in SECTIONS {
+        @for (section, name) in Section::ALL {
             @if has_section(group, drawings, section) {
-                h2 id=(id) { (name) }
-                @for table in tables_of(group, section) { (table_markup(&table)) }
+                h2 id=(section.anchor()) { (name) }
                 @if section == Section::Samples {
                     (samples(run, drawings, links))
                 } @else {
-                    @for (_, drawing) in drawings.iter().filter(|(of, _)| *of == section) { (figure_markup(drawing, links)) }
+                    @for (_, drawing) in drawings.iter().filter(|(of, it)| *of == section && !is_above(it)) { (figure_markup(drawing, links)) }
+                }
+                @for table in tables_of(group, section) {
+                    details.wide { summary { "Table: " (table.name.replace('-', " ")) } (table_markup(&table)) }
                 }
             }
         }
         h2 #settings { "Settings" }
         @match hyperparameters::fill(run) {
-            Some(table) => (table_markup(&table)),
+            Some(table) => details.wide { summary { "Every setting, and why" } (table_markup(&table)) },
             None => p { "The resolved experiment could not be read." },
         }
     }

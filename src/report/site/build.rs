@@ -11,11 +11,12 @@ use super::manifest::{Manifest, UsedRecord};
 use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::corpus::catalogue;
-use crate::report::experiment::{ExperimentReport, Kind, of_the_paper};
+use crate::report::experiment::{ExperimentReport, Kind};
 use crate::report::group::Group;
+use crate::report::markdown;
 use crate::report::page::{self, IndexReport, Links};
 use crate::report::record::RunRecord;
-use crate::report::table::{TABLES, Table, claims, conclusion, glance, hyperparameters};
+use crate::report::table::glance;
 use crate::report::verdict::{FigureTests, judge};
 use crate::report::verdicts_json;
 use crate::run::Store;
@@ -78,27 +79,20 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
     }
 
     let mut files = BTreeMap::new();
-    let links = if published {
-        Links::PublishedReport
-    } else {
-        Links::Report
-    };
-    for report in &reports {
-        experiment_files(report, links, &mut files)?;
+    for report in reports.iter().filter(|report| report.has_page()) {
+        experiment_files(report, published, &mut files)?;
     }
+    let unlisted = glance::without_page(&reports);
     let index = IndexReport {
         experiments: &reports,
+        unlisted: unlisted.as_ref(),
         broken: &broken,
         published,
     };
-    let mut text = |path: String, text: String| files.insert(path, text.into_bytes());
-    text("index.html".to_owned(), page::index_page(&index));
-    let glances = glance::TABLES.iter().filter_map(|it| (it.fill)(&reports));
-    for table in glances.chain(conclusion::fill(&reports)) {
-        text(format!("{}.md", table.name), table.to_markdown());
-    }
-    text("verdicts.md".to_owned(), verdicts_markdown(&reports));
-    text("verdicts.json".to_owned(), verdicts_json::render(&reports));
+    let mut text = |path: &str, text: String| files.insert(path.to_owned(), text.into_bytes());
+    text("index.html", page::index_page(&index));
+    text("README.md", markdown::index(&reports, unlisted.as_ref()));
+    text("verdicts.json", verdicts_json::render(&reports));
     Ok(Built {
         files,
         manifest,
@@ -192,10 +186,10 @@ fn read_runs(
     published: bool,
     only: Option<&Manifest>,
 ) -> Result<(Vec<RunRecord>, Vec<Broken>)> {
-    let nowhere = places.reports.join("no-local-runs");
+    let nowhere = places.records.join("no-local-runs");
     let store = Store::new(
         if published { &nowhere } else { &places.runs },
-        places.records(),
+        &places.records,
     );
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for listed in store.list()? {
@@ -256,63 +250,41 @@ pub(super) fn is_folder_name(name: &str) -> bool {
 
 fn experiment_files(
     report: &ExperimentReport,
-    links: Links,
+    published: bool,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<()> {
     let folder = report.name;
-    files.insert(
-        format!("{folder}/index.html"),
+    let links = match published {
+        true => Links::PublishedReport,
+        false => Links::Report,
+    };
+    let mut put = |name: &str, bytes: Vec<u8>| files.insert(format!("{folder}/{name}"), bytes);
+    put(
+        "index.html",
         page::experiment_page(report, links).into_bytes(),
     );
-    let mut table = |table: Option<Table>| {
-        if let Some(table) = table {
-            files.insert(
-                format!("{folder}/tables/{}.md", table.name),
-                table.to_markdown().into_bytes(),
-            );
-        }
-    };
-    claims::TABLES
-        .iter()
-        .for_each(|(_, fill)| table(fill(&report.judged)));
-    let Some(group) = &report.group else {
-        return Ok(());
-    };
-    let run = group.shown();
-    TABLES.iter().for_each(|kind| table((kind.fill)(group)));
-    table(hyperparameters::fill(run));
+    put("README.md", markdown::experiment(report).into_bytes());
     for (_, drawing) in &report.drawings {
-        let stem = format!("{folder}/figures/{}", drawing.name);
-        files.insert(format!("{stem}.svg"), drawing.svg.clone().into_bytes());
-        files.insert(format!("{stem}.csv"), drawing.csv.clone().into_bytes());
-        for (name, csv) in &drawing.more_csv {
-            files.insert(
-                format!("{folder}/figures/{name}.csv"),
-                csv.clone().into_bytes(),
+        put(
+            &format!("figures/{}.svg", drawing.name),
+            drawing.svg.clone().into_bytes(),
+        );
+        if !published {
+            put(
+                &format!("figures/{}.csv", drawing.name),
+                drawing.csv.clone().into_bytes(),
             );
+            for (name, csv) in &drawing.more_csv {
+                put(&format!("figures/{name}.csv"), csv.clone().into_bytes());
+            }
         }
     }
-    for sample in &run.samples {
+    let shown = report.group.iter().map(Group::shown);
+    for (run, sample) in shown.flat_map(|run| run.samples.iter().map(move |it| (run, it))) {
         // A sample whose file is gone keeps its notes and its drawing; the page's link to it is then dead, and the record says so.
         if let Ok(bytes) = run.stored.read_bytes(&format!("samples/{}", sample.file)) {
-            files.insert(format!("{folder}/samples/{}", sample.file), bytes);
+            put(&format!("samples/{}", sample.file), bytes);
         }
     }
     Ok(())
-}
-
-fn verdicts_markdown(reports: &[ExperimentReport]) -> String {
-    let mut markdown = String::from("# The verdict on every claim\n");
-    for report in of_the_paper(reports) {
-        markdown.push_str(&format!("\n## {}: {}\n", report.name, report.title));
-        for (heading, fill) in claims::TABLES {
-            if let Some(table) = fill(&report.judged) {
-                markdown.push_str(&format!("\n### {heading}\n\n{}", table.to_markdown()));
-            }
-        }
-        if let Some(beyond) = report.beyond() {
-            markdown.push_str(&format!("\n**{}.** {}\n", beyond.about, beyond.text));
-        }
-    }
-    markdown
 }

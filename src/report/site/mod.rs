@@ -1,13 +1,15 @@
-//! `reports/`: the pages, figures and tables of all runs, their manifest, and the check whether they are stale.
+//! A report: the pages, figures and tables of runs, their manifest, and the check whether they are stale.
 //!
 //! ```text
-//! reports/index.html, and verdicts.md, conclusion.md, experiments.md, ablations.md   all experiments at a glance
-//! reports/<experiment>/index.html                      one experiment
-//! reports/<experiment>/figures/*.{svg,png,csv}         its figures (PNG in the local form alone), and what is drawn in them
-//! reports/<experiment>/tables/*.md, samples/*.mid      its tables; its music
-//! reports/manifest.json                                the records used and the checksum of every file written
-//! reports/records/                                     published records: read here, never written
+//! index.html, README.md, verdicts.json       all experiments at a glance, for a browser, for GitHub and for programs
+//! <experiment>/index.html, README.md         one experiment that has a finished run at full size
+//! <experiment>/figures/*.svg, samples/*.mid  its figures; its music
+//! <experiment>/figures/*.{png,csv}           in the local form: the figures as pictures, and what is drawn in them
+//! manifest.json                              the records used and the checksum of every file written
 //! ```
+//!
+//! The published form is written to `reports/`, beside the published records, from these alone. The local form is written to
+//! `runs/report/` from local runs and published records.
 
 mod build;
 mod described;
@@ -33,24 +35,22 @@ pub struct Places {
     pub runs: PathBuf,
     /// The experiment files, for what was not run.
     pub experiments: PathBuf,
-    /// The report; published records lie in its `records`.
-    pub reports: PathBuf,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self {
-            runs: "runs".into(),
-            experiments: "experiments".into(),
-            reports: "reports".into(),
-        }
-    }
+    /// The published records.
+    pub records: PathBuf,
+    /// Where the report is written.
+    pub output: PathBuf,
 }
 
 impl Places {
-    /// The folder of published records.
-    pub fn records(&self) -> PathBuf {
-        self.reports.join("records")
+    /// Those of the current directory. The output is `reports` in the published form, else `runs/report`.
+    pub fn here(published: bool) -> Self {
+        let output = if published { "reports" } else { "runs/report" };
+        Self {
+            runs: "runs".into(),
+            experiments: "experiments".into(),
+            records: "reports/records".into(),
+            output: output.into(),
+        }
     }
 }
 
@@ -72,7 +72,7 @@ pub struct Written {
 /// Files of an earlier report that are no longer part of it are removed; nothing else is.
 pub fn write(places: &Places, published: bool) -> Result<Written> {
     let built = build(places, published, None)?;
-    let earlier = Manifest::read(&places.reports).unwrap_or_default();
+    let earlier = Manifest::read(&places.output).unwrap_or_default();
     let mut manifest = built.manifest;
     for (path, bytes) in &built.files {
         put(places, path, bytes)?;
@@ -94,7 +94,7 @@ pub fn write(places: &Places, published: bool) -> Result<Written> {
         .keys()
         .filter(|path| !manifest.files.contains_key(*path) && is_ours(path))
     {
-        let path = places.reports.join(path);
+        let path = places.output.join(path);
         if path.is_file() {
             fs::remove_file(&path)
                 .with_context(|| format!("failed to remove '{}'", path.display()))?;
@@ -116,8 +116,8 @@ pub fn write(places: &Places, published: bool) -> Result<Written> {
 
 /// Rebuilds the report from exactly the records of its manifest and names what is absent or differs; nothing if it is fresh.
 pub fn check(places: &Places) -> Result<Vec<String>> {
-    let path = places.reports.join(MANIFEST);
-    let manifest = Manifest::read(&places.reports).with_context(|| {
+    let path = places.output.join(MANIFEST);
+    let manifest = Manifest::read(&places.output).with_context(|| {
         format!(
             "failed to check the report: `harness report` writes '{}'",
             path.display()
@@ -164,7 +164,7 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
         .collect::<Result<_>>()?;
     expected.extend(pictures);
     for (path, bytes) in &expected {
-        match fs::read(places.reports.join(path)) {
+        match fs::read(places.output.join(path)) {
             Ok(found) if found == *bytes => {}
             Ok(_) => stale.push(format!("{path} differs")),
             Err(_) => stale.push(format!("{path} is absent")),
@@ -183,10 +183,10 @@ pub fn check(places: &Places) -> Result<Vec<String>> {
 
 /// Copies the compact records of the named runs into `reports/records/`; returns the folders made.
 pub fn publish(places: &Places, names: &[String]) -> Result<Vec<PathBuf>> {
-    let store = Store::new(&places.runs, places.records());
+    let store = Store::new(&places.runs, &places.records);
     names
         .iter()
-        .map(|name| store.find(name)?.publish(&places.records()))
+        .map(|name| store.find(name)?.publish(&places.records))
         .collect()
 }
 
@@ -206,7 +206,7 @@ fn unchanged_picture(
 ) -> Option<String> {
     let known = earlier.files.get(picture)?;
     let fresh = earlier.files.get(drawing)? == &sha256(svg)
-        && *known == sha256(&fs::read(places.reports.join(picture)).ok()?);
+        && *known == sha256(&fs::read(places.output.join(picture)).ok()?);
     fresh.then(|| known.clone())
 }
 
@@ -220,7 +220,7 @@ fn put(places: &Places, path: &str, bytes: &[u8]) -> Result<()> {
     if !is_ours(path) {
         bail!("failed to write '{path}': it is not a place of the report");
     }
-    let path = places.reports.join(path);
+    let path = places.output.join(path);
     if fs::read(&path).is_ok_and(|found| found == bytes) {
         return Ok(());
     }

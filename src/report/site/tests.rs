@@ -9,17 +9,18 @@ fn places(folder: &Path) -> Places {
     Places {
         runs: folder.join("runs"),
         experiments: folder.join("experiments"),
-        reports: folder.join("reports"),
+        records: folder.join("reports/records"),
+        output: folder.join("reports"),
     }
 }
 
 fn store(places: &Places) -> Store {
-    Store::new(&places.runs, places.records())
+    Store::new(&places.runs, &places.records)
 }
 
 fn bytes_of(places: &Places) -> BTreeMap<String, Vec<u8>> {
-    let manifest = Manifest::read(&places.reports).unwrap();
-    let read = |path: &String| fs::read(places.reports.join(path)).unwrap();
+    let manifest = Manifest::read(&places.output).unwrap();
+    let read = |path: &String| fs::read(places.output.join(path)).unwrap();
     manifest
         .files
         .keys()
@@ -43,21 +44,21 @@ fn building_twice_gives_the_same_bytes_and_the_check_names_what_is_stale() {
     let written = write(&places, false).unwrap();
     assert_eq!((written.experiments, written.records), (2, 2));
     let before = bytes_of(&places);
-    fs::remove_dir_all(&places.reports).unwrap();
+    fs::remove_dir_all(&places.output).unwrap();
     write(&places, false).unwrap();
     assert_eq!(before, bytes_of(&places));
     assert_eq!(check(&places).unwrap(), [] as [&str; 0]);
-    fs::write(places.reports.join("first/tables/corpus.md"), "other").unwrap();
+    fs::write(places.output.join("first/README.md"), "other").unwrap();
     fs::remove_file(
         places
-            .reports
+            .output
             .join("second/figures/tsne-one-note-chords.png"),
     )
     .unwrap();
     assert_eq!(
         check(&places).unwrap(),
         [
-            "first/tables/corpus.md differs",
+            "first/README.md differs",
             "second/figures/tsne-one-note-chords.png is absent"
         ]
     );
@@ -84,7 +85,7 @@ fn published_reports_use_published_records_alone() {
     publish(&places, &[id]).unwrap();
     let written = write(&places, true).unwrap();
     assert_eq!((written.experiments, written.records), (1, 1));
-    let page = fs::read_to_string(places.reports.join("first/index.html")).unwrap();
+    let page = fs::read_to_string(places.output.join("first/index.html")).unwrap();
     assert!(
         !page.contains("Real excerpt"),
         "a real excerpt of an unknown corpus is published"
@@ -121,19 +122,22 @@ fn missing_and_broken_runs_are_listed() {
     fs::write(lost.join("record.json"), "{").unwrap();
     let written = write(&places, false).unwrap();
     assert_eq!(written.broken.len(), 3);
-    let read = |path: &str| fs::read_to_string(places.reports.join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(places.output.join(path)).unwrap();
     assert!(read("index.html").contains("Could not be read"));
     assert!(read("index.html").contains("experiments/no_yaml.yaml"));
     assert!(read("index.html").contains("its claims cannot be read"));
     assert!(read("broken/index.html").contains("tsne.parquet cannot be read"));
-    assert!(read("died/index.html").contains("process ended without a word"));
+    assert!(!places.output.join("died").exists());
+    assert!(
+        read("index.html").contains("Runs without a page") && read("README.md").contains("| died/")
+    );
     let row = "| words | Data | 5 | – | the same | not run (no finished run) |";
-    assert!(read("verdicts.md").contains(row), "{}", read("verdicts.md"));
+    assert!(read("README.md").contains(row), "{}", read("README.md"));
 }
 
 /// The objects of `verdicts.json` of one experiment.
 fn verdicts_of(places: &Places, experiment: &str) -> Vec<serde_json::Value> {
-    let bytes = fs::read(places.reports.join("verdicts.json")).unwrap();
+    let bytes = fs::read(places.output.join("verdicts.json")).unwrap();
     let all: Vec<serde_json::Value> = serde_json::from_slice(&bytes).unwrap();
     let of_experiment = all.into_iter().filter(|it| it["experiment"] == experiment);
     of_experiment.collect()
@@ -226,25 +230,24 @@ fn seeds_are_averaged_and_ablations_stand_apart() {
     };
     make_run(&store(&places), "variant", variant);
     write(&places, false).unwrap();
-    let read = |path: &str| fs::read_to_string(places.reports.join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(places.output.join(path)).unwrap();
     // The best held-out losses are 0.01 apart, so the half width is 12.706 · 0.005.
-    let results = read("first/tables/results.md");
+    let results = read("first/README.md");
     assert!(
         results.contains("± 0.064; seed 1: 4.886 (epoch 14); seed 2: 4.896 (epoch 14)"),
         "{results}"
     );
-    let verdicts = read("verdicts.md");
+    let verdicts = read("README.md");
     assert!(
         verdicts.contains("| reproduced | provisional (2 training seeds; "),
         "{verdicts}"
     );
-    assert!(!verdicts.contains("variant"), "{verdicts}");
     assert!(read("first/index.html").contains("in the means; shown in figures"));
     assert!(read("first/figures/loss-curve.csv").contains("\n2,valid,30,"));
-    let ablations = read("ablations.md");
+    let (paper, ablations) = verdicts.split_once("## Ablations").unwrap();
     assert!(
         ablations.contains("| first | training.learning_rate: 0.002 → 0.1 |"),
         "{ablations}"
     );
-    assert!(!read("experiments.md").contains("variant"));
+    assert!(!paper.contains("variant"));
 }

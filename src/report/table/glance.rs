@@ -130,10 +130,35 @@ fn ablations(reports: &[ExperimentReport]) -> Option<Table> {
     })
 }
 
+/// Runs of experiments that have no page: failed, unfinished and smoke runs; `None` if there are none.
+pub fn without_page(reports: &[ExperimentReport]) -> Option<Table> {
+    let runs = reports.iter().filter(|report| !report.has_page());
+    let rows: Vec<Vec<Cell>> = runs
+        .flat_map(|report| &report.runs)
+        .map(|run| {
+            let record = &run.stored.record;
+            let smoke = record.smoke.then(|| "smoke run".to_owned());
+            vec![
+                Cell::text(run.name()),
+                Cell::text(run.state.to_string()).with_detail(smoke),
+                Cell::text(record.reason.clone().unwrap_or_else(|| "–".to_owned())),
+            ]
+        })
+        .collect();
+    (!rows.is_empty()).then_some(Table {
+        name: "without-page",
+        caption: "Failed, unfinished and smoke runs have no page here; a run's own page is in its folder.".to_owned(),
+        columns: vec!["run", "state", "reason"],
+        rows,
+    })
+}
+
 /// The experiment's name and title, and how its runs stand.
 fn opening(report: &ExperimentReport) -> Vec<Cell> {
     let name = Cell {
-        link: Some(format!("{}/index.html", report.name)),
+        link: report
+            .has_page()
+            .then(|| format!("{}/index.html", report.name)),
         ..Cell::text(report.name)
     };
     let runs = match &report.group {

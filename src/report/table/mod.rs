@@ -73,7 +73,7 @@ impl Cell {
 }
 
 /// Text as a cell of a Markdown table: nothing in it is markup, HTML included.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
