@@ -1,5 +1,6 @@
 //! Every figure of a report, in page order; each file draws one kind from what a run recorded.
 
+pub mod ablations;
 pub mod axis;
 pub mod canvas;
 pub mod histogram;

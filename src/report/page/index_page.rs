@@ -3,19 +3,22 @@
 use maud::{Markup, html};
 
 use super::super::experiment::{ExperimentReport, of_the_paper};
+use super::super::figure::Drawing;
 use super::super::figure::style::WIDTH;
 use super::super::record::RunRecord;
 use super::super::table::claims::{counters, measured_cell, of_kind, verdict_cell};
 use super::super::table::{Table, conclusion, glance};
 use super::super::text::number;
 use super::super::verdict::Judged;
-use super::{page, table_markup};
+use super::{Links, figure_with, page, table_markup};
 use crate::claim::ClaimKind;
 
 /// What the index shows.
 pub struct IndexReport<'a> {
     /// Every experiment, by name.
     pub experiments: &'a [ExperimentReport<'a>],
+    /// The ablations of each experiment, drawn.
+    pub ablations: &'a [Drawing],
     /// Runs that have no page, as a table.
     pub unlisted: Option<&'a Table>,
     /// Runs and experiment files that could not be read, and why.
@@ -38,7 +41,10 @@ pub fn index_page(index: &IndexReport) -> String {
             (in_short(index, conclusion.as_ref()))
             @for (heading, table) in glance::TABLES.iter().filter_map(|it| Some((it.heading, (it.fill)(index.experiments)?))) {
                 h2 { (heading) }
-                (table_markup(&table))
+                @if table.name == "ablations" {
+                    @for drawing in index.ablations { (figure_with(drawing, Links::RunFolder, html! {})) }
+                    details.wide { summary { "Table: what each ablation changes, and its scores" } (table_markup(&table)) }
+                } @else { (table_markup(&table)) }
             }
             @if let Some(table) = &conclusion {
                 h2 #conclusion { "The paper's conclusion" }

@@ -12,6 +12,7 @@ use crate::checksum::sha256;
 use crate::claim::Claim;
 use crate::corpus::catalogue;
 use crate::report::experiment::{ExperimentReport, Kind};
+use crate::report::figure::ablations;
 use crate::report::group::Group;
 use crate::report::markdown;
 use crate::report::page::{self, IndexReport, Links};
@@ -82,9 +83,17 @@ pub(super) fn build(places: &Places, published: bool, only: Option<&Manifest>) -
     for report in reports.iter().filter(|report| report.has_page()) {
         experiment_files(report, published, &mut files)?;
     }
+    let ablations = ablations::draw(&reports)?;
+    for drawing in &ablations {
+        files.insert(
+            format!("{}.svg", drawing.name),
+            drawing.svg.clone().into_bytes(),
+        );
+    }
     let unlisted = glance::without_page(&reports);
     let index = IndexReport {
         experiments: &reports,
+        ablations: &ablations,
         unlisted: unlisted.as_ref(),
         broken: &broken,
         published,
