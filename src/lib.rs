@@ -30,6 +30,8 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod single_note;
+#[cfg(test)]
+mod skip;
 pub mod text_table;
 pub mod tolerance;
 pub mod training;

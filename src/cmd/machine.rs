@@ -41,6 +41,7 @@ impl MachineArgs {
             (1..=MOST_THREADS).contains(&threads),
             "--threads must be from 1 to {MOST_THREADS}"
         );
+        KernelPath::switched_off()?;
         let kernel_path = match &self.kernel_path {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),

@@ -489,7 +489,7 @@ proptest! {
     }
 }
 
-/// The members of an archive of the local mirror, by name; `None`, said aloud, where there is no mirror.
+/// The members of an archive of the local mirror, by name; `None`, and the test counts as skipped, where it is not at hand.
 fn archive(path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     let archive = std::fs::File::open(mirror::file(path)?).unwrap();
     let mut members = BTreeMap::new();
