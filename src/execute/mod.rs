@@ -14,7 +14,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::checksum::sha256;
 use crate::corpus::split::{Split, assign};
 use crate::corpus::{Corpus, OpenOptions};
 use crate::device::Device;
@@ -276,15 +275,14 @@ pub fn read_dataset(
     if smoke {
         return build();
     }
-    let key = cache::key(
+    let entry = cache::entry(
+        &options.cache,
         &corpus.fingerprint,
         &format!("{:?}", experiment.split),
         encoding,
         vocabulary,
     );
-    let file = format!("{}.dataset", &sha256(key.as_bytes())[..16]);
-    let (dataset, notices) =
-        cache::load_or_build(&options.cache.join("encoded").join(file), &key, build)?;
+    let (dataset, notices) = cache::load_or_build(&entry.path, &entry.key, build)?;
     for notice in notices {
         eprintln!("{notice}");
     }
