@@ -262,6 +262,13 @@ fn a_device_that_is_not_there_or_too_small_is_refused_before_anything_is_read() 
     auto.env("LD_PRELOAD", &driver).env(none.0, none.1);
     let output = auto.output().unwrap();
     assert!(errors(&output).contains("on cpu ("), "{}", errors(&output));
+    let says = "--device auto takes the CPU: the CUDA driver does not start";
+    assert!(errors(&output).contains(says), "{}", errors(&output));
+    let mut auto = command(folder, &["run", "small.yaml", "--smoke"]);
+    succeed(auto.env("LD_PRELOAD", &driver).env(none.0, none.1));
+    let (_, record) = latest_record(folder);
+    let events = record["events"].to_string();
+    assert!(events.contains(says), "{events}");
 }
 
 #[test]

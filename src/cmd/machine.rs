@@ -46,10 +46,15 @@ impl MachineArgs {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),
         };
+        let (device, notice) = self.device.resolve()?;
+        if let Some(notice) = &notice {
+            eprintln!("{notice}");
+        }
         Ok(Machine {
-            device: self.device.resolve()?,
+            device,
             kernel_path,
             threads,
+            notice,
         })
     }
 }

@@ -50,6 +50,8 @@ pub struct Machine {
     pub kernel_path: KernelPath,
     /// Threads of a CPU.
     pub threads: usize,
+    /// What the record should say of how the machine was found.
+    pub notice: Option<String>,
 }
 
 impl Machine {
@@ -99,6 +101,9 @@ pub fn execute(
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Ending> {
     let smoke = run.record().smoke;
+    if let Some(notice) = &machine.notice {
+        run.event(notice)?;
+    }
     let started = Instant::now();
     let options = OpenOptions::from_environment();
     let corpus = Corpus::open(&experiment.corpus, &options)?;
