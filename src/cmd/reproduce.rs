@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
-use crate::corpus::OpenOptions;
 use crate::diff::reproduction::{Reproduction, compare};
 use crate::execute::recorded_corpus;
 use crate::exit_code::GATE;
@@ -50,7 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     drop(recorded_corpus(
         &original,
         &experiment,
-        &OpenOptions::from_environment(),
+        &machine.open_options(),
     )?);
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),

@@ -71,6 +71,14 @@ impl Machine {
         }
     }
 
+    /// How corpora are opened on it.
+    pub fn open_options(&self) -> OpenOptions {
+        OpenOptions {
+            threads: self.threads,
+            ..OpenOptions::from_environment()
+        }
+    }
+
     /// Checks, before any corpus is read, what can be known to be impossible: a precision that the device has no kernels for, or too
     /// little memory. A smoke run reads too little for its memory to be known.
     ///
@@ -105,7 +113,7 @@ pub fn execute(
         run.event(notice)?;
     }
     let started = Instant::now();
-    let options = OpenOptions::from_environment();
+    let options = machine.open_options();
     let corpus = Corpus::open(&experiment.corpus, &options)?;
     let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;
     run.set_corpus(identity(&corpus, &dataset))?;
