@@ -10,6 +10,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::device::DeviceChoice;
 use crate::execute::Machine;
+use crate::exit_code::OrUsage;
 use crate::kernel::KernelPath;
 use crate::training::Progress;
 
@@ -32,7 +33,14 @@ pub struct MachineArgs {
 
 impl MachineArgs {
     /// The machine that was asked for.
+    ///
+    /// # Errors
+    /// When it cannot be had, as an error of usage.
     pub fn resolve(&self) -> Result<Machine> {
+        self.machine().or_usage()
+    }
+
+    fn machine(&self) -> Result<Machine> {
         let threads = match self.threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, usize::from),

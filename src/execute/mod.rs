@@ -19,6 +19,7 @@ use crate::corpus::{Corpus, OpenOptions};
 use crate::device::Device;
 use crate::encoding::cache;
 use crate::encoding::dataset::{Dataset, Piece};
+use crate::exit_code::OrUsage;
 use crate::experiment::Experiment;
 use crate::kernel::{KernelPath, Kernels};
 use crate::model::backend::{Backend, Runtime};
@@ -88,7 +89,7 @@ impl Machine {
         if self.device == Device::Cpu {
             return Ok(());
         }
-        experiment.training.precision.ensure_on_cuda()?;
+        experiment.training.precision.ensure_on_cuda().or_usage()?;
         match expected_vocabulary(experiment).filter(|_| !smoke) {
             Some(vocabulary) => ensure_fits(&footprint(experiment, vocabulary), &self.device),
             None => Ok(()),
