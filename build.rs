@@ -1,14 +1,34 @@
-//! Bakes into the binary which code it is made of: the commit, and the patch on top of it where there is one.
+//! Bakes into the binary which code it is made of: the commit, and the patch on top of it where there is one; and a hash of the sources
+//! that read and encode corpora, by which older encodings are told.
 //!
 //! Only what the compiler reads counts as code here, so an edited experiment or page does not make a binary "dirty".
 //! Without git, or outside a repository, the commit is "unknown" and the build goes on.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// What the compiler reads, besides dependencies (which Cargo.lock pins).
-const CODE: [&str; 5] = ["src", "build.rs", "Cargo.toml", "Cargo.lock", ".cargo"];
+/// What the compiler reads, besides dependencies (which Cargo.lock pins). Of `data/` it is these files, and never its cache.
+const CODE: [&str; 8] = [
+    "src",
+    "build.rs",
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo",
+    "data/bach_417.txt",
+    "data/corpora.yaml",
+    "data/malformed.txt",
+];
+
+/// What decides which tokens the bytes of a corpus become.
+const READERS: [&str; 5] = [
+    "src/corpus",
+    "src/encoding",
+    "src/random.rs",
+    "src/checksum.rs",
+    "Cargo.lock",
+];
 
 fn main() {
     for path in CODE.iter().filter(|path| Path::new(path).exists()) {
@@ -43,6 +63,7 @@ fn main() {
         env::var("PROFILE").unwrap_or_else(|_| "unknown".into())
     );
     println!("cargo:rustc-env=HARNESS_RUSTC={}", rustc());
+    println!("cargo:rustc-env=HARNESS_READERS={}", hash_of(&READERS));
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(folder.join("code.patch"), patch.unwrap_or_default())
         .expect("cargo's OUT_DIR can be written to");
@@ -70,6 +91,30 @@ fn patch() -> String {
         }
     }
     patch
+}
+
+/// A hash of the files below `paths`, with their names.
+fn hash_of(paths: &[&str]) -> String {
+    let mut files = Vec::new();
+    for path in paths {
+        add_files(Path::new(path), &mut files);
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for path in files {
+        let bytes = fs::read(&path).expect("a source can be read");
+        (path, bytes).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
+
+fn add_files(path: &Path, files: &mut Vec<PathBuf>) {
+    if !path.is_dir() {
+        return files.push(path.into());
+    }
+    for entry in fs::read_dir(path).expect("a folder of sources can be read") {
+        add_files(&entry.expect("its entries, too").path(), files);
+    }
 }
 
 /// The files that change when another commit is checked out or made.

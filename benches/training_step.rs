@@ -107,7 +107,10 @@ fn main() -> Result<()> {
         Dtype::F32 => Precision::F32,
         Dtype::Bf16 => Precision::Bf16,
     };
-    let device = arguments.device.resolve()?;
+    let (device, notice) = arguments.device.resolve()?;
+    if let Some(notice) = notice {
+        eprintln!("{notice}");
+    }
     let (samples, noisy) = match (&device, arguments.composed) {
         (Device::Cpu, true) => measure(&arguments, kind, Runtime::composed())?,
         (Device::Cpu, false) => {

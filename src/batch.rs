@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
+use crate::ensure_usage;
+
 /// The input that stands for "nothing yet": its embedding is the zero vector. It is never a target.
 pub const NO_TOKEN: u32 = u32::MAX;
 
@@ -111,7 +113,7 @@ impl Stream {
             "batch size and sequence length must be at least 1"
         );
         let windows = symbols.len().saturating_sub(1) / (lanes * length);
-        ensure!(
+        ensure_usage!(
             windows > 0,
             "the training stream has {} steps, too few for one batch of {lanes} x {length}: at least {} are needed",
             symbols.len(),

@@ -115,26 +115,31 @@ impl fmt::Display for Device {
 }
 
 impl DeviceChoice {
-    /// The device that was asked for.
+    /// The device that was asked for; of `auto` in a binary with CUDA that takes the CPU all the same, also why.
     ///
     /// # Errors
     /// When this binary cannot use it, or none answers; there is no silent fall back.
-    pub fn resolve(self) -> Result<Device> {
+    pub fn resolve(self) -> Result<(Device, Option<String>)> {
         match self {
-            Self::Cpu => Ok(Device::Cpu),
+            Self::Cpu => Ok((Device::Cpu, None)),
             #[cfg(not(feature = "cuda"))]
-            Self::Auto => Ok(Device::Cpu),
+            Self::Auto => Ok((Device::Cpu, None)),
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(index) => bail!(
                 "device 'cuda:{index}' needs a binary built with `cargo build --release --features cuda`; this one has no CUDA"
             ),
             #[cfg(feature = "cuda")]
-            Self::Auto => match gpu::count() {
-                Ok(1..) => Ok(Device::Cuda(gpu::Gpu::open(0)?)),
-                _ => Ok(Device::Cpu),
-            },
+            Self::Auto => {
+                let why = match gpu::count() {
+                    Ok(1..) => return Ok((Device::Cuda(gpu::Gpu::open(0)?), None)),
+                    Ok(_) => "the CUDA driver has no device".to_owned(),
+                    Err(error) => format!("{error:#}"),
+                };
+                let notice = format!("--device auto takes the CPU: {why}");
+                Ok((Device::Cpu, Some(notice)))
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => Ok(Device::Cuda(gpu::Gpu::open(index)?)),
+            Self::Cuda(index) => Ok((Device::Cuda(gpu::Gpu::open(index)?), None)),
         }
     }
 }
@@ -161,7 +166,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_binary_without_cuda_refuses_a_gpu() {
-        assert_eq!(DeviceChoice::Auto.resolve().unwrap(), Device::Cpu);
+        assert_eq!(DeviceChoice::Auto.resolve().unwrap(), (Device::Cpu, None));
         assert!(
             DeviceChoice::Cuda(0)
                 .resolve()

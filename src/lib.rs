@@ -29,6 +29,8 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod sample;
+#[cfg(test)]
+mod skip;
 pub mod statistics;
 pub mod text_table;
 pub mod tolerance;

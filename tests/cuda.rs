@@ -2,6 +2,9 @@
 //! of its own, so that the tests may run side by side.
 #![cfg(feature = "cuda")]
 
+#[path = "../src/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,6 +13,7 @@ use std::time::{Duration, Instant};
 use harness::execute::footprint;
 use harness::experiment::Experiment;
 use serde_json::Value;
+use skip::skipped;
 
 /// A model and corpus so small that an emulated device computes them in seconds.
 const EXPERIMENT: &str = "\
@@ -202,7 +206,7 @@ fn a_run_moves_between_devices_and_its_record_says_so() {
 /// A driver that says more than the emulated one, as a library to be loaded before it; `None` where no device is emulated.
 fn driver(folder: &Path) -> Option<PathBuf> {
     if std::env::var_os("CUDA_EMULATOR_NVCC").is_none() {
-        eprintln!("SKIPPED: only an emulated CUDA driver can be made to refuse");
+        skipped("only an emulated CUDA driver can be made to refuse", false);
         return None;
     }
     let (source, library) = (folder.join("driver.c"), folder.join("libdriver.so"));
@@ -258,6 +262,13 @@ fn a_device_that_is_not_there_or_too_small_is_refused_before_anything_is_read() 
     auto.env("LD_PRELOAD", &driver).env(none.0, none.1);
     let output = auto.output().unwrap();
     assert!(errors(&output).contains("on cpu ("), "{}", errors(&output));
+    let says = "--device auto takes the CPU: the CUDA driver does not start";
+    assert!(errors(&output).contains(says), "{}", errors(&output));
+    let mut auto = command(folder, &["run", "small.yaml", "--smoke"]);
+    succeed(auto.env("LD_PRELOAD", &driver).env(none.0, none.1));
+    let (_, record) = latest_record(folder);
+    let events = record["events"].to_string();
+    assert!(events.contains(says), "{events}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod stats;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use crate::corpus::catalogue::{self, Entry, Fetched};
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions, open};
 use crate::number::grouped;
+use crate::text_table::print;
 
 /// The arguments of `harness corpus`.
 #[derive(Debug, clap::Args)]
@@ -82,13 +82,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
     if !json {
-        writeln!(
-            out,
-            "{:<20} {:>7} {:>12} {:>9}  {:<8} {:<42} licence",
+        print(&format!(
+            "{:<20} {:>7} {:>12} {:>9}  {:<8} {:<42} licence\n",
             "name", "pieces", "tokens", "unique", "here", "what"
-        )?;
+        ))?;
     }
     for entry in catalogue::all() {
         let counts = entry.counts["all"];
@@ -100,7 +98,7 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
                 "cached": open::is_cached(entry, options), "origin_fetched": origin_fetched(entry),
                 "fingerprint": entry.fingerprint,
             });
-            writeln!(out, "{line}")?;
+            print(&format!("{line}\n"))?;
             continue;
         }
         let here = match open::is_cached(entry, options) {
@@ -113,9 +111,8 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
             grouped(counts.tokens),
             grouped(counts.unique_tokens),
         );
-        writeln!(
-            out,
-            "{:<20} {pieces:>7} {tokens:>12} {unique:>9}  {here:<8} {:<42} {}",
+        print(&format!(
+            "{:<20} {pieces:>7} {tokens:>12} {unique:>9}  {here:<8} {:<42} {}\n",
             entry.name,
             format!(
                 "{}{}",
@@ -123,9 +120,9 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
                 if entry.synthetic { ", synthetic" } else { "" }
             ),
             entry.licence
-        )?;
+        ))?;
         if let Some(paper) = &entry.stand_in_for {
-            writeln!(out, "{:<20} a stand-in for {paper}", "")?;
+            print(&format!("{:<20} a stand-in for {paper}\n", ""))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -156,10 +153,9 @@ fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Res
                     &corpus.fingerprint,
                     &corpus.origin,
                 );
-                writeln!(
-                    io::stdout(),
-                    "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}"
-                )?;
+                print(&format!(
+                    "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}\n"
+                ))?;
             }
             // What befalls one corpus need not befall the next; a full disk does.
             Err(error) if all && !matches!(error.downcast_ref(), Some(CorpusError::Disk(_))) => {
@@ -216,7 +212,6 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
             if !good {
                 wrong.push(format!("{} {split}", entry.name));
             }
-            let mut out = io::stdout().lock();
             if json {
                 let line = json!({
                     "name": entry.name, "split": split, "good": good, "fingerprint": corpus.fingerprint,
@@ -225,7 +220,7 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
                         "pieces": expected.pieces, "tokens": expected.tokens, "unique_tokens": expected.unique_tokens,
                     },
                 });
-                writeln!(out, "{line}")?;
+                print(&format!("{line}\n"))?;
                 continue;
             }
             let written = |it: &catalogue::Counts| {
@@ -238,12 +233,11 @@ fn verify(names: &[String], json: bool, options: &OpenOptions) -> Result<ExitCod
             } else {
                 format!("WRONG: the catalogue has {}", written(expected))
             };
-            writeln!(
-                out,
-                "{:<20} {split:<6} {}: {verdict}",
+            print(&format!(
+                "{:<20} {split:<6} {}: {verdict}\n",
                 entry.name,
                 written(&found)
-            )?;
+            ))?;
         }
     }
     if wrong.is_empty() {

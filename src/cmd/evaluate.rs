@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::machine::{MachineArgs, interruption};
 use crate::corpus::split::Split;
+use crate::ensure_usage;
 use crate::execute::score;
 use crate::metric::metric;
 use crate::run::{Metrics, Store, write_atomically};
@@ -36,8 +37,11 @@ pub struct Args {
 
 /// Scores.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(output) = &args.output {
+        super::ensure_folder_of(output)?;
+    }
     if let Some(output) = args.output.as_deref().filter(|output| output.exists()) {
-        ensure!(
+        ensure_usage!(
             args.force && output.is_file(),
             "'{}' is there already: name another file, or give --force to replace a file",
             output.display()
@@ -47,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let recorded = stored.metrics()?;
     let machine = args.machine.resolve()?;
     let scored = score(&stored, machine, args.split, interruption()?.as_ref())?;
-    ensure!(
+    ensure_usage!(
         scored.steps > 0,
         "the {} split of run {} holds nothing",
         args.split.name(),

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::machine::MachineArgs;
 use crate::corpus::midi;
+use crate::ensure_usage;
 use crate::execute::Trained;
+use crate::exit_code::OrUsage;
 use crate::run::{Store, write_atomically};
 
 /// Arguments of `generate`.
@@ -43,32 +45,34 @@ pub struct Args {
 /// Generates.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let output = args.output.display();
-    ensure!(
+    ensure_usage!(
         args.output.is_file() || !args.output.exists(),
         "'{output}' is no file that could be replaced: name another"
     );
-    ensure!(
+    ensure_usage!(
         args.force || !args.output.exists(),
         "'{output}' is there already: name another file, or give --force to replace it"
     );
+    super::ensure_folder_of(&args.output)?;
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();
     samples.temperature = args.temperature.unwrap_or(samples.temperature);
     samples.top_k = args.top_k.or(samples.top_k);
     samples.length = args.length.unwrap_or(samples.length);
-    samples.validate()?;
+    samples.validate().or_usage()?;
     let primer = match &args.primer {
         None => None,
         Some(path) => {
             let bytes = std::fs::read(path)
-                .with_context(|| format!("failed to read primer '{}'", path.display()))?;
+                .with_context(|| format!("failed to read primer '{}'", path.display()))
+                .or_usage()?;
             let reading = midi::read(&bytes);
             let why = reading
                 .remarks
                 .first()
                 .map_or("", |remark| remark.what.as_str());
-            ensure!(
+            ensure_usage!(
                 reading.score.is_some(),
                 "primer '{}' is not readable as MIDI: {why}",
                 path.display()

@@ -10,6 +10,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::device::DeviceChoice;
 use crate::execute::Machine;
+use crate::exit_code::OrUsage;
 use crate::kernel::KernelPath;
 use crate::training::Progress;
 
@@ -32,7 +33,14 @@ pub struct MachineArgs {
 
 impl MachineArgs {
     /// The machine that was asked for.
+    ///
+    /// # Errors
+    /// When it cannot be had, as an error of usage.
     pub fn resolve(&self) -> Result<Machine> {
+        self.machine().or_usage()
+    }
+
+    fn machine(&self) -> Result<Machine> {
         let threads = match self.threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -41,14 +49,20 @@ impl MachineArgs {
             (1..=MOST_THREADS).contains(&threads),
             "--threads must be from 1 to {MOST_THREADS}"
         );
+        KernelPath::switched_off()?;
         let kernel_path = match &self.kernel_path {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),
         };
+        let (device, notice) = self.device.resolve()?;
+        if let Some(notice) = &notice {
+            eprintln!("{notice}");
+        }
         Ok(Machine {
-            device: self.device.resolve()?,
+            device,
             kernel_path,
             threads,
+            notice,
         })
     }
 }

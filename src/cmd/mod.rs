@@ -14,14 +14,15 @@ mod run;
 mod show;
 mod verify;
 
-use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 
 use crate::corpus::CorpusError;
-use crate::exit_code::{FAILED, INTERRUPTED, USAGE};
+use crate::ensure_usage;
+use crate::exit_code::{FAILED, INTERRUPTED, USAGE, Usage};
 use crate::run::RunError;
 
 /// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
@@ -103,7 +104,7 @@ impl std::fmt::Display for RunFailed {
     }
 }
 
-/// How the process ends on `error`: as a wrong usage, unless something in its chain says otherwise.
+/// How the process ends on `error`: as a failure, unless something in its chain says otherwise.
 pub fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(code_of(error))
 }
@@ -114,41 +115,71 @@ fn code_of(error: &Error) -> u8 {
         .find_map(|cause| cause.downcast_ref::<CorpusError>())
         .map(CorpusError::exit_code);
     let run = || RunError::exit_code_of(error);
-    let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
-    // A file that is not there was named wrongly; whatever else a disk says is no fault of the one who asked.
-    let disk = || {
-        error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .any(|cause| cause.kind() != ErrorKind::NotFound)
-            .then_some(FAILED)
-    };
+    let usage = || error.chain().any(|cause| cause.is::<Usage>());
     corpus
         .or_else(run)
-        .or_else(failed)
-        .or_else(disk)
-        .unwrap_or(USAGE)
+        .or_else(|| usage().then_some(USAGE))
+        .unwrap_or(FAILED)
+}
+
+/// Refuses, before anything is computed, a file to be written in a folder that is not there.
+fn ensure_folder_of(output: &Path) -> Result<()> {
+    let folder = output.parent().unwrap_or(Path::new(""));
+    ensure_usage!(
+        folder.as_os_str().is_empty() || folder.is_dir(),
+        "'{}' cannot be written: there is no folder '{}'",
+        output.display(),
+        folder.display()
+    );
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit_code::INTEGRITY;
-    use anyhow::Context;
+    use crate::exit_code::{INTEGRITY, OrUsage};
+    use crate::experiment::Experiment;
+    use anyhow::{Context, anyhow};
+    use std::io::{self, ErrorKind};
 
     #[test]
-    fn a_wrong_name_is_usage_and_a_failing_disk_is_a_failure() {
-        let of = |kind: ErrorKind| {
+    fn only_what_is_marked_as_usage_is_and_all_else_is_a_failure() {
+        let failed = |kind: ErrorKind| {
             let failed: Result<()> = Err(io::Error::from(kind)).context("failed to read 'x'");
-            code_of(&failed.unwrap_err())
+            failed.unwrap_err()
         };
-        assert_eq!(of(ErrorKind::NotFound), USAGE);
-        assert_eq!(of(ErrorKind::StorageFull), FAILED);
+        assert_eq!(code_of(&failed(ErrorKind::NotFound)), FAILED);
+        assert_eq!(code_of(&failed(ErrorKind::StorageFull)), FAILED);
+        assert_eq!(code_of(&anyhow!("the optimizer diverged")), FAILED);
+        let marked = Err::<(), _>(failed(ErrorKind::NotFound)).or_usage();
+        let marked = marked.context("in run 1").unwrap_err();
+        assert_eq!(code_of(&marked), USAGE);
         assert_eq!(
-            code_of(&anyhow::anyhow!("training.epochs must be at least 1")),
-            USAGE
+            format!("{marked:#}"),
+            "in run 1: failed to read 'x': entity not found"
         );
         let lost = CorpusError::Integrity("other bytes".into());
         assert_eq!(code_of(&Error::new(lost).context("failed")), INTEGRITY);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_usage_even_in_a_run_that_had_begun() {
+        let text = "{title: A run, corpus: counterpoint}";
+        let wrong = Experiment::parse(text, &["training.epochs=0".to_owned()]);
+        let wrong = wrong.with_context(|| RunFailed { id: "1".into() });
+        assert_eq!(code_of(&wrong.unwrap_err()), USAGE);
+        // What a record holds was not asked for by whoever names the record.
+        let old = Experiment::parse("{title: A run, corpus: counterpoint, tempo: 3}", &[]);
+        assert_eq!(code_of(&old.unwrap_err()), FAILED);
+    }
+
+    #[test]
+    fn a_file_is_written_only_into_a_folder_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for there in [Path::new("x.mid"), &folder.path().join("x.mid")] {
+            ensure_folder_of(there).unwrap();
+        }
+        let error = ensure_folder_of(&folder.path().join("a/x.mid")).unwrap_err();
+        assert_eq!(code_of(&error), USAGE);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
-use crate::corpus::OpenOptions;
+use crate::bail_usage;
 use crate::diff::reproduction::{Reproduction, compare};
+use crate::ensure_usage;
 use crate::execute::recorded_corpus;
 use crate::exit_code::GATE;
 use crate::experiment::Experiment;
@@ -29,14 +30,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let store = Store::here();
     let original = store.find(&args.run)?;
     let state = original.state();
-    ensure!(
+    ensure_usage!(
         state == State::Finished,
         "run {} is not finished ({state}), and only a finished one can be compared with; `harness resume {}` goes on with it",
         original.id,
         original.id
     );
     if let Some(step) = original.record.changed_at() {
-        bail!(
+        bail_usage!(
             "run {} went on as another experiment from step {step}: only a run of one experiment can be executed again",
             original.id
         );
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     drop(recorded_corpus(
         &original,
         &experiment,
-        &OpenOptions::from_environment(),
+        &machine.open_options(),
     )?);
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),

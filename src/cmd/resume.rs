@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
+use crate::ensure_usage;
 use crate::experiment::{Experiment, is_fixed_by_checkpoints};
 use crate::run::{RunError, SettingChange, State, Store, StoredRun, changed_settings};
 
@@ -84,25 +85,25 @@ impl Args {
                 .map(|change| format!("\n  {change}"))
                 .collect()
         };
-        ensure!(
+        ensure_usage!(
             changes.is_empty() || stored.state() != State::Finished,
             "run {} is finished and cannot go on as another experiment; `harness run` starts a new run",
             stored.id
         );
         if let Some(step) = stored.record.concluded_at {
-            ensure!(
+            ensure_usage!(
                 changes.is_empty(),
                 "run {} is concluded at step {step} and trains no further; `harness run` starts a new run",
                 stored.id
             );
         }
-        ensure!(
+        ensure_usage!(
             lasting.is_empty(),
             "a checkpoint of run {} cannot go on with changes to its data, model or optimizer (`harness run` starts a new run):{}",
             stored.id,
             list(&lasting)
         );
-        ensure!(
+        ensure_usage!(
             free.is_empty() || self.accept_changes,
             "the experiment is not the one that run {} records (--accept-changes goes on all the same):{}",
             stored.id,

@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use super::cache::{self, Pack};
@@ -31,6 +31,8 @@ pub struct OpenOptions {
     pub patience: Patience,
     /// Whether to tell on stderr what is being fetched.
     pub progress: bool,
+    /// Threads that read and compare; 0 for as many as there are processors.
+    pub threads: usize,
 }
 
 impl OpenOptions {
@@ -46,7 +48,17 @@ impl OpenOptions {
             mirror: set("HARNESS_MIRROR"),
             patience: Patience::default(),
             progress: true,
+            threads: 0,
         }
+    }
+
+    /// Runs `work` on so many threads: whatever it does side by side stays on them.
+    fn on_threads<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .context("failed to start threads")?;
+        pool.install(work)
     }
 
     /// Says `what` on stderr, if it is to be said.
@@ -64,6 +76,10 @@ impl Corpus {
     /// Every piece of a catalogued corpus has been compared with its SHA-256, and all of them with the catalogue's fingerprint.
     /// Errors that a caller may choose by are [`CorpusError`]s.
     pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Corpus> {
+        options.on_threads(|| Self::find(name_or_path, options))
+    }
+
+    fn find(name_or_path: &str, options: &OpenOptions) -> Result<Corpus> {
         if let Some(entry) = catalogue::find(name_or_path) {
             return open_entry(entry, catalogue::all(), options);
         }
@@ -81,12 +97,14 @@ impl Corpus {
     /// Makes sure that the catalogued corpus `name` is in the cache, and opens it. With `again`, what is cached is replaced.
     pub fn fetch(name: &str, again: bool, options: &OpenOptions) -> Result<Corpus> {
         let entry = catalogue::find(name).ok_or_else(|| unknown(name))?;
-        if again {
-            for part in parts(entry, catalogue::all()) {
-                obtain(part, options, true)?;
+        options.on_threads(|| {
+            if again {
+                for part in parts(entry, catalogue::all()) {
+                    obtain(part, options, true)?;
+                }
             }
-        }
-        open_entry(entry, catalogue::all(), options)
+            open_entry(entry, catalogue::all(), options)
+        })
     }
 }
 

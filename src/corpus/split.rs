@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{Corpus, Source};
+use crate::exit_code::OrUsage;
 
 /// One part of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,7 +117,8 @@ pub fn assign(config: &SplitConfig, corpus: &Corpus) -> Result<Vec<Split>> {
                 )
             }),
         })
-        .collect()
+        .collect::<Result<_>>()
+        .or_usage()
 }
 
 /// The end of the digest decides; its beginning already orders the pieces.

@@ -19,9 +19,11 @@ mod tests;
 
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::bail_usage;
+use crate::ensure_usage;
 use crate::run::StoredRun;
 
 pub use configuration::Difference;
@@ -123,7 +125,7 @@ impl Comparison {
 
 /// Compares the runs `a` (before) with the runs `b` (after).
 pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Comparison> {
-    ensure!(
+    ensure_usage!(
         !a.is_empty() && !b.is_empty(),
         "a comparison needs at least one run a side"
     );
@@ -132,7 +134,7 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
     for run in a {
         if let Some(same) = b.iter().find(|it| it.path == run.path) {
             if grouped {
-                bail!(
+                bail_usage!(
                     "run {} is on both sides: a run can only be in one group",
                     same.id
                 );
@@ -158,8 +160,8 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
     let (measurements, timings) = measurement::measure(&a, &b, options)?;
     if measurements.is_empty() {
         match &options.only {
-            Some(glob) => bail!("no metric at {} matches '{glob}'", options.at),
-            None => bail!("no metric was logged at {} on either side", options.at),
+            Some(glob) => bail_usage!("no metric at {} matches '{glob}'", options.at),
+            None => bail_usage!("no metric was logged at {} on either side", options.at),
         }
     }
     let (mut curves, mut piece_noise) = (None, Vec::new());

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -18,25 +18,46 @@ use super::dataset::{Dataset, EncodedPiece, RejectedPiece};
 use super::statistics::Music;
 use super::vocabulary::{Vocabulary, VocabularyConfig};
 use super::{EncodingConfig, Symbol};
+use crate::checksum::sha256;
 
 /// Names the format, and ends with its version.
 const MAGIC: &[u8; 8] = b"harness1";
 
-/// Raised whenever a reader or an encoding changes what it gives, so that older files are made anew.
-const CONTENT_VERSION: u32 = 1;
+/// A hash of the sources that read and encode corpora, of `build.rs`: what other sources made is made anew.
+const READERS: &str = env!("HARNESS_READERS");
 
 const CHECKSUM: usize = 32;
 
-/// What an encoded corpus is made from: the corpus's fingerprint, what decides which pieces are in which split, and the settings.
-pub fn key(
+/// An encoded corpus: where it is kept, and what it is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The file. Its name leaves the readers out, so that a change of them does not leave the older file behind.
+    pub path: PathBuf,
+    /// What the file says that it is made from, and by which readers.
+    pub key: String,
+}
+
+/// The place in the directory `cache` of a corpus with this fingerprint, so split and so encoded.
+pub fn entry(
+    cache: &Path,
     fingerprint: &str,
     splits: &str,
     encoding: &EncodingConfig,
     vocabulary: &VocabularyConfig,
-) -> String {
-    format!(
-        "version {CONTENT_VERSION}, corpus {fingerprint}, splits {splits}, {encoding:?}, {vocabulary:?}"
+) -> Entry {
+    entry_of(
+        cache,
+        READERS,
+        &format!("corpus {fingerprint}, splits {splits}, {encoding:?}, {vocabulary:?}"),
     )
+}
+
+fn entry_of(cache: &Path, readers: &str, content: &str) -> Entry {
+    let name = format!("{}.dataset", &sha256(content.as_bytes())[..16]);
+    Entry {
+        path: cache.join("encoded").join(name),
+        key: format!("readers {readers}, {content}"),
+    }
 }
 
 /// The dataset in the file at `path` if it was made from what `key` says, or else a new one from `build`, which is saved there.
@@ -209,52 +230,43 @@ fn numbers<const N: usize>(bytes: &[u8]) -> impl ExactSizeIterator<Item = [u8; N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checksum::sha256;
-    use crate::corpus::split::{SplitConfig, assign};
-    use crate::corpus::{Corpus, OpenOptions};
-    use crate::encoding::EncodingKind;
-    use crate::encoding::dataset::Piece;
     use crate::encoding::dataset::tests::small;
     use crate::encoding::vocabulary::VocabularySource;
 
-    /// The digest of the file that would hold the built-in corpus.
-    fn digest_of_counterpoint(kind: EncodingKind) -> String {
-        let corpus = Corpus::open("counterpoint", &OpenOptions::from_environment()).unwrap();
-        let splits = assign(&SplitConfig::usual(&corpus), &corpus).unwrap();
-        let read = |index: usize| {
-            Ok(Piece {
-                name: corpus.source(index).name.clone(),
-                split: splits[index],
-                reading: corpus.read(index)?,
-            })
-        };
-        let encoding = EncodingConfig {
-            kind,
-            ..EncodingConfig::default()
-        };
-        let vocabulary = VocabularyConfig::default();
-        let dataset = Dataset::build(corpus.len(), read, &encoding, &vocabulary, 1).unwrap();
+    #[test]
+    fn what_other_readers_made_is_made_anew_in_its_place() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("encoded");
-        save(&dataset, &path, "any").unwrap();
-        sha256(&fs::read(&path).unwrap())
+        let old = entry_of(folder.path(), "old", "corpus 1");
+        let new = entry_of(folder.path(), "new", "corpus 1");
+        save(&small(VocabularySource::Corpus, 1), &old.path, &old.key).unwrap();
+        let dataset = small(VocabularySource::Train, 1);
+        let (found, notices) = load_or_build(&new.path, &new.key, || Ok(dataset.clone())).unwrap();
+        assert_eq!((found, notices.len()), (dataset.clone(), 1));
+        assert_eq!(load(&new.path, &new.key).unwrap(), dataset);
+        assert_eq!(old.path, new.path, "the older file is not left behind");
     }
 
     #[test]
-    fn a_change_of_what_is_encoded_raises_the_version() {
-        let found = [EncodingKind::MidiMessage, EncodingKind::Chord].map(digest_of_counterpoint);
-        assert_eq!(
-            (CONTENT_VERSION, found.each_ref().map(String::as_str)),
-            (
-                1,
-                [
-                    "bd15b3f65830ad0ae41856211adeb627bf8d1c0b24ee4a37f300556e753a9b36",
-                    "e3e5dadba8ddbca1f050ed9976b3009284071ffb7830500e05481d60b789a36d",
-                ]
-            ),
-            "the built-in corpus is encoded as something else than before: raise CONTENT_VERSION, so that no older file is used, and \
-             write the new version and digests here"
-        );
+    fn the_key_tells_the_readers_and_all_that_decides_the_tokens() {
+        let of = |fingerprint: &str, splits: &str, limit: Option<usize>, from| {
+            let encoding = EncodingConfig {
+                polyphony_limit: limit,
+                ..EncodingConfig::default()
+            };
+            let vocabulary = VocabularyConfig { from };
+            entry(Path::new("c"), fingerprint, splits, &encoding, &vocabulary)
+        };
+        let entries = [
+            of("1", "hash", None, VocabularySource::Train),
+            of("2", "hash", None, VocabularySource::Train),
+            of("1", "published", None, VocabularySource::Train),
+            of("1", "hash", Some(4), VocabularySource::Train),
+            of("1", "hash", None, VocabularySource::Corpus),
+        ];
+        for (at, entry) in entries.iter().enumerate() {
+            assert!(entry.key.starts_with(&format!("readers {READERS}, ")));
+            assert!(entries[..at].iter().all(|it| it.path != entry.path));
+        }
     }
 
     #[test]

@@ -468,7 +468,7 @@ pub(super) mod tests {
         assert_eq!(error.to_string(), "no disk");
     }
 
-    /// The MuseData piano rolls of the local mirror; `None`, said aloud, where there is no mirror.
+    /// The MuseData piano rolls of the local mirror; `None`, and the test counts as skipped, where it is not at hand.
     fn muse() -> Option<Vec<Piece>> {
         #[derive(serde::Deserialize)]
         struct Roll {

@@ -142,9 +142,29 @@ fn analyse_embeddings<D: Backend>(
     let maps: Vec<NoteMap> = single_notes(kind, encoding, &dataset.vocabulary, &tables);
     let played = played(kind, encoding, &dataset.vocabulary);
     let analysis = analyse_all(&maps, &played, &experiment.analysis)?;
+    for lowered in lowered_perplexities(&analysis.statistics) {
+        eprintln!("warning: {lowered}");
+        run.event(lowered)?;
+    }
     run.write_table(artifacts::EMBEDDINGS, &artifacts::embeddings_table(&maps)?)?;
     run.write_table(artifacts::TSNE, &artifacts::map_table(&analysis.points)?)?;
     Ok(analysis.statistics)
+}
+
+/// A line for each map that has too few rows for the perplexity that was asked for.
+fn lowered_perplexities(statistics: &Value) -> Vec<String> {
+    let maps = statistics.as_object().into_iter().flatten();
+    let lowered = maps.filter_map(|(map, statistics)| {
+        let setting = |name: &str| statistics["settings"][name].as_f64();
+        let (used, asked) = (setting("perplexity")?, setting("perplexity_asked")?);
+        (used < asked).then(|| {
+            let rows = &statistics["rows"];
+            format!(
+                "map '{map}' has {rows} rows, too few for the perplexity {asked} that was asked for: it is drawn with {used:.2}"
+            )
+        })
+    });
+    lowered.collect()
 }
 
 /// The corpus's counts, in all and by split, by the names that claims use.
@@ -219,4 +239,21 @@ fn corpus_points(counts: &Statistics) -> Vec<CorpusPoint> {
         add("duration", duration_of_bin(bin), notes as f64);
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perplexity_that_was_lowered_is_told() {
+        let map = |used: f64| json!({ "rows": 22, "settings": { "perplexity": used, "perplexity_asked": 30.0 } });
+        let statistics = json!({ "mean": map(30.0), "keys": map(7.0), "few": { "rows": 3, "skipped": "…" }, "claims": {} });
+        assert_eq!(
+            lowered_perplexities(&statistics),
+            [
+                "map 'keys' has 22 rows, too few for the perplexity 30 that was asked for: it is drawn with 7.00"
+            ]
+        );
+    }
 }

@@ -1,12 +1,13 @@
 //! What a training takes of a CUDA device's memory, and whether the device has it: asked before a corpus is read where the catalogue
 //! tells how large the vocabulary will be, and again when it is known.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::corpus::catalogue::{self, Format};
 use crate::device::Device;
 use crate::encoding::EncodingKind;
 use crate::encoding::vocabulary::VocabularySource;
+use crate::ensure_usage;
 use crate::experiment::Experiment;
 use crate::model::memory::{Footprint, Sizes};
 use crate::training::evaluate::WINDOW;
@@ -61,7 +62,7 @@ pub fn ensure_fits(footprint: &Footprint, device: &Device) -> Result<()> {
 }
 
 fn ensure_below(footprint: &Footprint, free: u64) -> Result<()> {
-    ensure!(
+    ensure_usage!(
         footprint.needed() as u64 <= free,
         "the training needs {footprint}, and of the device's memory {} MiB are free: a smaller training.batch_size, model.hidden or \
          vocabulary would need less, and --device cpu none of it",

@@ -14,12 +14,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::checksum::sha256;
 use crate::corpus::split::{Split, assign};
 use crate::corpus::{Corpus, OpenOptions};
 use crate::device::Device;
 use crate::encoding::cache;
 use crate::encoding::dataset::{Dataset, Piece};
+use crate::exit_code::OrUsage;
 use crate::experiment::Experiment;
 use crate::kernel::{KernelPath, Kernels};
 use crate::model::backend::{Backend, Runtime};
@@ -51,6 +51,8 @@ pub struct Machine {
     pub kernel_path: KernelPath,
     /// Threads of a CPU.
     pub threads: usize,
+    /// What the record should say of how the machine was found.
+    pub notice: Option<String>,
 }
 
 impl Machine {
@@ -70,6 +72,14 @@ impl Machine {
         }
     }
 
+    /// How corpora are opened on it.
+    pub fn open_options(&self) -> OpenOptions {
+        OpenOptions {
+            threads: self.threads,
+            ..OpenOptions::from_environment()
+        }
+    }
+
     /// Checks, before any corpus is read, what can be known to be impossible: a precision that the device has no kernels for, or too
     /// little memory. A smoke run reads too little for its memory to be known.
     ///
@@ -79,7 +89,7 @@ impl Machine {
         if self.device == Device::Cpu {
             return Ok(());
         }
-        experiment.training.precision.ensure_on_cuda()?;
+        experiment.training.precision.ensure_on_cuda().or_usage()?;
         match expected_vocabulary(experiment).filter(|_| !smoke) {
             Some(vocabulary) => ensure_fits(&footprint(experiment, vocabulary), &self.device),
             None => Ok(()),
@@ -100,8 +110,11 @@ pub fn execute(
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Ending> {
     let smoke = run.record().smoke;
+    if let Some(notice) = &machine.notice {
+        run.event(notice)?;
+    }
     let started = Instant::now();
-    let options = OpenOptions::from_environment();
+    let options = machine.open_options();
     let corpus = Corpus::open(&experiment.corpus, &options)?;
     let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;
     run.set_corpus(identity(&corpus, &dataset))?;
@@ -276,15 +289,14 @@ pub fn read_dataset(
     if smoke {
         return build();
     }
-    let key = cache::key(
+    let entry = cache::entry(
+        &options.cache,
         &corpus.fingerprint,
         &format!("{:?}", experiment.split),
         encoding,
         vocabulary,
     );
-    let file = format!("{}.dataset", &sha256(key.as_bytes())[..16]);
-    let (dataset, notices) =
-        cache::load_or_build(&options.cache.join("encoded").join(file), &key, build)?;
+    let (dataset, notices) = cache::load_or_build(&entry.path, &entry.key, build)?;
     for notice in notices {
         eprintln!("{notice}");
     }

@@ -43,7 +43,7 @@ pub fn score(
 ) -> Result<Scored> {
     let trained = Trained::load(run)?;
     let experiment = &trained.experiment;
-    let options = OpenOptions::from_environment();
+    let options = machine.open_options();
     let corpus = recorded_corpus(run, experiment, &options)?;
     let smoke = run.record.smoke;
     let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;

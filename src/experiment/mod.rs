@@ -20,6 +20,7 @@ use crate::corpus::open::unknown;
 use crate::corpus::split::SplitConfig;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
+use crate::exit_code::OrUsage;
 use crate::generate::SamplesConfig;
 use crate::metric::METRICS;
 use crate::model::{ModelConfig, ModelKind};
@@ -106,23 +107,30 @@ impl Experiment {
     ///
     /// An error names the file, the line, the field and, for a misspelt one, the nearest valid name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = read(path)?;
-        let resolve = || {
-            let experiment = Self::resolve(&text, tree(path, &text, MOST_BASES)?, overrides)?;
+        let resolve = |text: &str| {
+            let experiment = Self::resolve(text, tree(path, text, MOST_BASES)?, overrides)?;
             let corpus = &experiment.corpus;
             let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
             let missing = || anyhow!("corpus: {}", unknown(corpus));
-            ensure!(exists, located(missing(), &text, overrides));
-            written::check(&experiment).map_err(|error| located(error, &text, overrides))?;
+            ensure!(exists, located(missing(), text, overrides));
+            written::check(&experiment).map_err(|error| located(error, text, overrides))?;
             Ok(experiment)
         };
-        resolve().with_context(|| format!("in experiment '{}'", path.display()))
+        let text = read(path).or_usage()?;
+        resolve(&text)
+            .with_context(|| format!("in experiment '{}'", path.display()))
+            .or_usage()
     }
 
     /// The same from the text of an experiment that is whole, as a record keeps it: whether its corpus is there, and whether its
-    /// claims and reasons name things that there are, is not asked, so that a later harness reads what an earlier one accepted.
+    /// claims and reasons name things that there are, is not asked, so that a later harness reads what an earlier one accepted. Only
+    /// overrides can be an error of usage.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        Self::resolve(text, yaml(text)?, overrides)
+        let experiment = yaml(text).and_then(|tree| Self::resolve(text, tree, overrides));
+        match overrides {
+            [] => experiment,
+            _ => experiment.or_usage(),
+        }
     }
 
     /// `tree` with the overrides. `text` is what errors are located in: all of the tree, or what lies over its base.

@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::Precision;
 use super::product::{Bf16, F32, Format};
@@ -28,11 +28,14 @@ pub enum KernelPath {
     Wide,
 }
 
+/// Names kernel paths, with commas between, that are not to be used though the CPU has them.
+pub const SWITCHED_OFF: &str = "HARNESS_WITHOUT_KERNEL_PATHS";
+
 impl KernelPath {
     /// Every path that a user can name, best first.
     pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Plain];
 
-    /// The best path that this CPU has.
+    /// The best path that is available.
     pub fn detect() -> Self {
         Self::ALL
             .into_iter()
@@ -42,17 +45,46 @@ impl KernelPath {
 
     /// The path of that name; an error says which names this CPU can run.
     pub fn parse(name: &str) -> Result<Self> {
-        let available = || Self::ALL.into_iter().filter(|path| path.is_available());
-        match available().find(|path| path.name() == name) {
-            Some(path) => Ok(path),
-            None => {
-                let names: Vec<_> = available().map(Self::name).collect();
-                bail!(
-                    "cannot run kernel path '{name}': this CPU has {}",
-                    names.join(", ")
-                )
+        match Self::named(name) {
+            Some(path) if path.is_available() => Ok(path),
+            Some(path) if path.is_in_cpu() => {
+                bail!("kernel path '{name}' is switched off by {SWITCHED_OFF}")
             }
+            _ => bail!(
+                "cannot run kernel path '{name}': this CPU has {}",
+                names(Self::ALL.into_iter().filter(|path| path.is_available()))
+            ),
         }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.name() == name)
+    }
+
+    /// The paths that the environment switches off.
+    ///
+    /// # Errors
+    /// When [`SWITCHED_OFF`] names something else, or the plain path, without which there may be none.
+    pub fn switched_off() -> Result<Vec<Self>> {
+        Self::parse_switched_off(&std::env::var(SWITCHED_OFF).unwrap_or_default())
+    }
+
+    fn parse_switched_off(text: &str) -> Result<Vec<Self>> {
+        let mut paths = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            let Some(path) = Self::named(name) else {
+                bail!(
+                    "{SWITCHED_OFF}: there is no kernel path '{name}'; there are {}",
+                    names(Self::ALL.into_iter())
+                )
+            };
+            ensure!(
+                path != Self::Plain,
+                "{SWITCHED_OFF}: the plain path cannot be switched off"
+            );
+            paths.push(path);
+        }
+        Ok(paths)
     }
 
     /// Its name, as recorded with a run: `avx512bf16`, `avx512`, `avx2` or `plain`.
@@ -67,9 +99,14 @@ impl KernelPath {
         }
     }
 
-    /// Whether this CPU can run it.
-    #[cfg(target_arch = "x86_64")]
+    /// Whether this CPU can run it, and the environment does not switch it off ([`KernelPath::switched_off`]).
     pub fn is_available(self) -> bool {
+        let is_off = || Self::switched_off().is_ok_and(|paths| paths.contains(&self));
+        self.is_in_cpu() && !is_off()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_in_cpu(self) -> bool {
         let avx512 = || {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -86,23 +123,26 @@ impl KernelPath {
         }
     }
 
-    /// Whether this CPU can run it.
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn is_available(self) -> bool {
+    fn is_in_cpu(self) -> bool {
         !matches!(self, Self::Avx512Bf16 | Self::Avx512 | Self::Avx2)
     }
 
-    /// The paths that this machine can test.
+    /// The paths that this machine can test; a test counts as skipped for the others.
     #[cfg(test)]
     pub(super) fn testable() -> Vec<Self> {
-        for path in Self::ALL.into_iter().filter(|path| !path.is_available()) {
-            eprintln!("skipped: this CPU cannot run kernel path '{}'", path.name());
+        Self::switched_off().unwrap();
+        let (available, lacking): (Vec<_>, Vec<_>) =
+            Self::ALL.into_iter().partition(|path| path.is_available());
+        for path in lacking {
+            let (name, in_cpu) = (path.name(), path.is_in_cpu());
+            let why = match in_cpu {
+                true => format!("kernel path '{name}' is switched off by {SWITCHED_OFF}"),
+                false => format!("this CPU has no kernel path '{name}'"),
+            };
+            crate::skip::skipped(&why, in_cpu);
         }
-        Self::ALL
-            .into_iter()
-            .filter(|path| path.is_available())
-            .chain([Self::Wide])
-            .collect()
+        available.into_iter().chain([Self::Wide]).collect()
     }
 
     /// The path's register shapes.
@@ -159,6 +199,10 @@ impl KernelPath {
     pub(super) fn dispatch_as<M: Format, T: FormatTask>(self, task: T) -> T::Output {
         self.dispatch(In::<M, T>(task, PhantomData))
     }
+}
+
+fn names(paths: impl Iterator<Item = KernelPath>) -> String {
+    paths.map(KernelPath::name).collect::<Vec<_>>().join(", ")
 }
 
 /// The sizes that buffers and partitions follow.
@@ -242,18 +286,62 @@ mod tests {
 
     #[test]
     fn the_best_path_is_chosen_and_what_this_cpu_lacks_is_refused() {
-        let (available, lacking): (Vec<_>, Vec<_>) = KernelPath::ALL
+        let (in_cpu, lacking): (Vec<_>, Vec<_>) = KernelPath::ALL
             .into_iter()
-            .partition(|path| path.is_available());
-        assert_eq!(available[0], KernelPath::detect());
+            .partition(|path| path.is_in_cpu());
         // `ALL` is best first: what runs one path runs all after it, down to the plain one.
-        assert_eq!(available, KernelPath::ALL[lacking.len()..]);
-        assert_eq!(available.last(), Some(&KernelPath::Plain));
+        assert_eq!(in_cpu, KernelPath::ALL[lacking.len()..]);
+        assert_eq!(in_cpu.last(), Some(&KernelPath::Plain));
+        let off = KernelPath::switched_off().unwrap();
+        let best = in_cpu.iter().find(|path| !off.contains(path));
+        assert_eq!(best, Some(&KernelPath::detect()));
         for path in lacking {
             assert!(KernelPath::parse(path.name()).is_err());
             let made = std::panic::catch_unwind(|| super::super::Kernels::new(path, 1));
             assert!(made.is_err(), "{}", path.name());
         }
+    }
+
+    /// The kernel's own list of features, which is no concern of `is_x86_feature_detected`.
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn the_paths_of_this_cpu_are_those_that_the_system_lists() {
+        let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let flags = listed.lines().find(|line| line.starts_with("flags"));
+        let flags: Vec<&str> = flags.unwrap().split_whitespace().collect();
+        let features: [(KernelPath, &[&str]); 3] = [
+            (
+                KernelPath::Avx512Bf16,
+                &["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"],
+            ),
+            (
+                KernelPath::Avx512,
+                &["avx512f", "avx512bw", "avx512dq", "avx512vl"],
+            ),
+            (KernelPath::Avx2, &["avx2", "fma"]),
+        ];
+        for (path, features) in features {
+            let has = features.iter().all(|it| flags.contains(it));
+            assert_eq!(path.is_in_cpu(), has, "{}", path.name());
+        }
+    }
+
+    #[test]
+    fn paths_are_switched_off_by_name() {
+        let parse = KernelPath::parse_switched_off;
+        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(
+            parse("avx2, avx512").unwrap(),
+            [KernelPath::Avx2, KernelPath::Avx512]
+        );
+        let error = parse("avx2,avx3").unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "there is no kernel path 'avx3'; there are avx512bf16, avx512, avx2, plain"
+            ),
+            "{error}"
+        );
+        assert!(parse("plain").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::clock;
 use super::code::{CodeVersion, PATCH};
@@ -16,6 +16,7 @@ use super::record::{EXPERIMENT, Environment, Execution, FORMAT, RECORD, Record, 
 use super::stored::StoredRun;
 use super::writer::Run;
 use crate::checksum::sha256;
+use crate::ensure_usage;
 
 /// The runs of this machine, and the records that came with the repository.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Store {
     /// Makes the folder of a new run, numbered and locked for this process, whose record says that it is running.
     pub fn create(&self, new: NewRun) -> Result<Run> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        ensure!(
+        ensure_usage!(
             new.experiment
                 .starts_with(|c: char| c.is_ascii_alphanumeric())
                 && new.experiment.chars().all(is_plain),

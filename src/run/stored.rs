@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_arrays, read_checkpoint};
 use super::clock;
@@ -18,6 +18,8 @@ use super::settings::changed_settings;
 use super::table::Table;
 use super::writer::{Run, WEIGHTS};
 use crate::checksum::sha256;
+use crate::ensure_usage;
+use crate::exit_code::OrUsage;
 
 /// A run as it lies on disk.
 #[derive(Debug, Clone)]
@@ -185,7 +187,7 @@ impl StoredRun {
                 "run {id} is a published record, which leaves {WEIGHTS} out: `harness reproduce {id}` trains it again, and \
                  `harness generate {experiment}@1` then draws from that run"
             ),
-            State::Finished => anyhow!(
+            State::Finished => bail!(
                 "run {id} is finished but its {WEIGHTS} is gone: put back a copy of it (`harness verify {id}` tells whether it is \
                  the same), or train it again with `harness reproduce {id}`"
             ),
@@ -196,6 +198,7 @@ impl StoredRun {
                 "run {id} is not finished ({state}) and has no {WEIGHTS} yet: `harness resume {id}` goes on with it"
             ),
         })
+        .or_usage()
     }
 
     /// The checkpoint of exactly this step.
@@ -291,8 +294,9 @@ impl StoredRun {
             )
         };
         // Known before the record is touched.
-        ensure!(
+        ensure_usage!(
             self.record.status == Status::Finished || self.newest_whole_checkpoint()?.0.is_some(),
+            "{}",
             without()
         );
         let (mut run, checkpoint) = self.resume(environment, command, None)?;

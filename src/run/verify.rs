@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::checkpoint::{Checkpoints, read_checkpoint};
 use super::disk::{UNFINISHED, create_folder, files_below, sync_folder, write_atomically};
@@ -15,6 +15,7 @@ use super::record::{EXPERIMENT, Execution, RECORD, Status, seal_holds};
 use super::stored::StoredRun;
 use super::writer::is_sealed;
 use crate::checksum::sha256_of_file;
+use crate::ensure_usage;
 
 /// What was found when a run was checked against its checksums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -150,7 +151,7 @@ impl StoredRun {
     /// Copies the run's compact record to `records/<experiment>/<id>/` and returns that folder: everything but
     /// checkpoints, weights, the vocabulary and the run's own page, whose content the report's has. Only a finished, intact run is published.
     pub fn publish(&self, records: &Path) -> Result<PathBuf> {
-        ensure!(
+        ensure_usage!(
             self.record.status == Status::Finished,
             "run {} is not finished and cannot be published: `harness resume {}` continues it",
             self.id,

@@ -1,11 +1,12 @@
 //! A data set as a model sees it: the training symbols in order, the held-out pieces, and what to do with unknown chords.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::batch::Symbols;
 use crate::corpus::split::Split;
 use crate::encoding::dataset::Dataset;
 use crate::encoding::{EncodingKind, Symbol};
+use crate::ensure_usage;
 use crate::metric::unknown::UnknownRule;
 
 /// A piece as the model reads it.
@@ -51,7 +52,7 @@ impl<'a> Data<'a> {
             unknown: None,
         };
         let train = dataset.stream(Split::Train);
-        ensure!(!train.is_empty(), "the train split holds no token");
+        ensure_usage!(!train.is_empty(), "the train split holds no token");
         data.train = data.symbols(&train);
         data.valid = data.pieces(Split::Valid, held_out_limit);
         data.test = data.pieces(Split::Test, held_out_limit);

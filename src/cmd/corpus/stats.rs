@@ -1,6 +1,5 @@
 //! `harness corpus stats`: what a corpus holds, as one table, one JSON object, or one line a file.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,7 +12,10 @@ use crate::encoding::dataset::{Dataset, Piece};
 use crate::encoding::statistics::statistics;
 use crate::encoding::vocabulary::{VocabularyConfig, VocabularySource};
 use crate::encoding::{EncodingConfig, EncodingKind};
+use crate::ensure_usage;
+use crate::exit_code::OrUsage;
 use crate::number::grouped;
+use crate::text_table::print;
 
 /// The arguments of `harness corpus stats`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +70,11 @@ enum Kind {
 
 /// Runs `harness corpus stats`.
 pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
-    let corpus = Corpus::open(&args.name, options)?;
+    let options = OpenOptions {
+        threads: args.threads,
+        ..options.clone()
+    };
+    let corpus = Corpus::open(&args.name, &options)?;
     let split = match args.split {
         Part::Train => Some(Split::Train),
         Part::Valid => Some(Split::Valid),
@@ -88,27 +94,35 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
         seed: args.seed,
         ..EncodingConfig::default()
     };
+    encoding.build().or_usage()?;
     let dataset = encode(&corpus, &encoding, split, args.threads)?;
-    let mut out = io::stdout().lock();
+    if let Some(split) = split {
+        ensure_usage!(
+            !dataset.pieces.is_empty() || !dataset.rejected.is_empty(),
+            "the {} split of corpus '{}' holds none of its {} pieces: there is nothing to count",
+            split.name(),
+            corpus.name,
+            corpus.len()
+        );
+    }
+    let files = files(&corpus, &dataset, split);
     if args.files {
-        for file in files(&corpus, &dataset, split) {
-            if args.json {
-                writeln!(out, "{}", file.json())?;
-            } else {
-                writeln!(
-                    out,
-                    "{:<9} {:>7}  {}  {}",
+        for file in &files {
+            print(&match args.json {
+                true => format!("{}\n", file.json()),
+                false => format!(
+                    "{:<9} {:>7}  {}  {}\n",
                     file.outcome,
                     file.notes,
                     printable(file.name),
                     printable(&file.detail)
-                )?;
-            }
+                ),
+            })?;
         }
     }
-    let summary = summary(&corpus, &dataset, args, &encoding);
+    let summary = summary(&corpus, &dataset, &files, args, &encoding);
     if args.json {
-        writeln!(out, "{summary}")?;
+        print(&format!("{summary}\n"))?;
     } else {
         for (key, value) in summary.as_object().expect("it is made as one") {
             let text = match value {
@@ -117,7 +131,7 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
                 Value::Number(number) => number.as_u64().map_or(number.to_string(), grouped),
                 other => other.to_string(),
             };
-            writeln!(out, "{:<15} {text}", key.replace('_', " "))?;
+            print(&format!("{:<15} {text}\n", key.replace('_', " ")))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -172,13 +186,17 @@ fn encode(
     Dataset::build(chosen.len(), read, encoding, &vocabulary, threads)
 }
 
-fn summary(corpus: &Corpus, dataset: &Dataset, args: &Args, encoding: &EncodingConfig) -> Value {
+/// The counts. Those of outcomes are of files, as `files` lists them: a file that is no piece of its own counts in them, too.
+fn summary(
+    corpus: &Corpus,
+    dataset: &Dataset,
+    files: &[FileLine],
+    args: &Args,
+    encoding: &EncodingConfig,
+) -> Value {
     let found = statistics(dataset, None);
-    let repaired = dataset
-        .pieces
-        .iter()
-        .filter(|piece| !piece.remarks.is_empty())
-        .count();
+    let ended = |outcome: &str| files.iter().filter(|it| it.outcome == outcome).count();
+    let pieces = dataset.pieces.len() + dataset.rejected.len();
     let limit = encoding.polyphony_limit;
     json!({
         "name": corpus.name,
@@ -194,14 +212,17 @@ fn summary(corpus: &Corpus, dataset: &Dataset, args: &Args, encoding: &EncodingC
         "tokens": found.tokens,
         "unique_tokens": found.unique_tokens,
         "notes": found.music.notes,
-        "repaired": repaired,
-        "rejected": dataset.rejected.len(),
-        "left_out": corpus.left_out.len(),
+        "repaired": ended(REPAIRED),
+        "rejected": ended(REJECTED),
+        "left_out": files.len() - pieces,
         "fingerprint": corpus.fingerprint,
         "origin": corpus.origin,
         "licence": corpus.licence,
     })
 }
+
+const REPAIRED: &str = "repaired";
+const REJECTED: &str = "rejected";
 
 /// How the reading of one file ended.
 struct FileLine<'a> {
@@ -240,21 +261,21 @@ fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> 
         outcome: if piece.remarks.is_empty() {
             "ok"
         } else {
-            "repaired"
+            REPAIRED
         },
         detail: detail(&piece.remarks),
         notes: piece.notes,
     });
     let rejected = dataset.rejected.iter().map(|piece| FileLine {
         name: &piece.name,
-        outcome: "rejected",
+        outcome: REJECTED,
         detail: detail(&piece.remarks),
         notes: 0,
     });
     let mut lines: Vec<FileLine> = read.chain(rejected).collect();
     for left_out in corpus.left_out.iter().filter(|_| split.is_none()) {
         let line = match &left_out.why {
-            WhyLeftOut::Unreadable(why) => ("rejected", format!("cannot be read: {why}"), 0),
+            WhyLeftOut::Unreadable(why) => (REJECTED, format!("cannot be read: {why}"), 0),
             WhyLeftOut::Duplicate(of) => {
                 let same = lines
                     .iter()
@@ -283,133 +304,4 @@ fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::corpus::catalogue;
-    use crate::mirror;
-    use std::fs;
-
-    /// A MIDI file of one note.
-    const ONE_NOTE: &[u8] =
-        b"MThd\0\0\0\x06\0\0\0\x01\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\0\0\xff\x2f\0";
-
-    fn args(name: &str, json: bool) -> Args {
-        Args {
-            name: name.into(),
-            json,
-            split: Part::All,
-            encoding: None,
-            polyphony_limit: None,
-            polyphony_keep: 3,
-            seed: 1,
-            files: true,
-            threads: 1,
-        }
-    }
-
-    #[test]
-    fn every_file_of_a_folder_has_its_line_and_one_bad_one_stops_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut late_end = ONE_NOTE.to_vec();
-        late_end.extend(b"noise");
-        let empty = &b"MThd\0\0\0\x06\0\0\0\x01\0\x60"[..];
-        let files: [(&str, &[u8]); 5] = [
-            ("a.mid", ONE_NOTE),
-            ("b.mid", b"no music"),
-            ("c.mid", ONE_NOTE),
-            ("d.mid", &late_end),
-            ("e.mid", empty),
-        ];
-        for (name, bytes) in files {
-            fs::write(folder.path().join(name), bytes).unwrap();
-        }
-        let name = folder.path().to_str().unwrap();
-        let corpus = Corpus::open(name, &OpenOptions::from_environment()).unwrap();
-        let encoding = EncodingConfig::default();
-        let dataset = encode(&corpus, &encoding, None, 1).unwrap();
-        let lines = super::files(&corpus, &dataset, None);
-        let found: Vec<_> = lines
-            .iter()
-            .map(|it| (it.name, it.outcome, it.notes))
-            .collect();
-        let expected = [
-            ("a.mid", "ok", 1),
-            ("b.mid", "rejected", 0),
-            ("c.mid", "ok", 1),
-            ("d.mid", "repaired", 1),
-            ("e.mid", "repaired", 0),
-        ];
-        assert_eq!(found, expected);
-        assert_eq!(lines[2].detail, "same bytes as a.mid, counted once");
-        let summary = summary(&corpus, &dataset, &args(name, true), &encoding);
-        let expected = [
-            ("pieces", 3),
-            ("tokens", 4),
-            ("unique_tokens", 2),
-            ("repaired", 2),
-            ("rejected", 1),
-            ("left_out", 1),
-        ];
-        for (key, value) in expected {
-            assert_eq!(summary[key], value, "{key}");
-        }
-        assert_eq!(
-            (summary["name"].as_str(), summary["split"].as_str()),
-            (Some(name), Some("all"))
-        );
-        assert_eq!(
-            summary["fingerprint"].as_str(),
-            Some(corpus.fingerprint.as_str())
-        );
-    }
-
-    #[test]
-    fn a_file_name_stays_in_its_line() {
-        assert_eq!(printable("a\n\u{1b}[2Jé.mid"), "a\\n\\u{1b}[2Jé.mid");
-    }
-
-    /// The known counts, through the whole path from archive to tokens.
-    #[test]
-    fn the_corpora_of_the_mirror_count_what_the_catalogue_says() {
-        let mirror = mirror::folder();
-        let cache = tempfile::tempdir().unwrap();
-        let options = OpenOptions {
-            cache: cache.path().into(),
-            mirror: mirror.is_dir().then(|| mirror.clone()),
-            progress: false,
-            ..OpenOptions::from_environment()
-        };
-        for entry in catalogue::all() {
-            let parts = entry
-                .parts
-                .iter()
-                .map(|part| catalogue::find(part).unwrap());
-            let own = (!entry.sources.is_empty()).then_some(entry);
-            let archives = parts
-                .chain(own)
-                .flat_map(|it| it.sources.iter().filter_map(|it| it.mirror.as_ref()));
-            if !archives.into_iter().all(|it| mirror::file(it).is_some()) {
-                continue;
-            }
-            let corpus = Corpus::open(&entry.name, &options).unwrap();
-            let counts = counts(&corpus).unwrap();
-            for (name, expected) in &entry.counts {
-                let split = Split::ALL.into_iter().find(|it| it.name() == name);
-                assert_eq!(counts(split), *expected, "{} {name}", entry.name);
-            }
-            if entry.name == "muse" {
-                for seed in 1..4 {
-                    let encoding = EncodingConfig {
-                        kind: EncodingKind::Chord,
-                        polyphony_limit: Some(4),
-                        seed,
-                        ..Default::default()
-                    };
-                    let dataset = encode(&corpus, &encoding, Some(Split::Train), 0).unwrap();
-                    // 200 draws by another program gave 21,538 on average, with a standard deviation of 40.
-                    assert!(statistics(&dataset, None).unique_tokens.abs_diff(21_538) < 130);
-                }
-            }
-        }
-    }
-}
+mod tests;

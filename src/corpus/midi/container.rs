@@ -11,8 +11,8 @@ use super::{CleanFile, MAX_BYTES, MAX_TRACKS, Remark, smpte_ticks_per_beat};
 struct Header {
     format: u16,
     division: u16,
-    /// As many tracks as the file says it has.
-    tracks: u16,
+    /// As many tracks as the file says it has; `None` if it says that there are none.
+    tracks: Option<u16>,
     /// Where the header chunk ends.
     end: usize,
 }
@@ -117,7 +117,7 @@ fn read_header(file: &[u8], start: usize, repairs: &mut Repairs) -> Result<Heade
         file.get(start + at..start + at + 2)
             .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     };
-    let (Some(high), Some(low), Some(mut format), Some(mut tracks), Some(mut division)) =
+    let (Some(high), Some(low), Some(mut format), Some(tracks), Some(mut division)) =
         (field(4), field(6), field(8), field(10), field(12))
     else {
         return Err(Remark {
@@ -150,7 +150,6 @@ fn read_header(file: &[u8], start: usize, repairs: &mut Repairs) -> Result<Heade
             start + 10,
             "the header says that there is no track: all that there are are read",
         );
-        tracks = u16::MAX;
     }
     if division == 0 {
         repairs.damage(start + 12, "a beat of 0 ticks: taken as 480");
@@ -166,7 +165,7 @@ fn read_header(file: &[u8], start: usize, repairs: &mut Repairs) -> Result<Heade
     Ok(Header {
         format,
         division,
-        tracks,
+        tracks: (tracks > 0).then_some(tracks),
         end,
     })
 }
@@ -179,7 +178,8 @@ fn walk_tracks(file: &[u8], header: &Header, repairs: &mut Repairs) -> Vec<Track
         }
         ticks => ticks,
     };
-    let wanted = usize::from(header.tracks).min(MAX_TRACKS);
+    let declared = header.tracks.map(usize::from);
+    let wanted = declared.unwrap_or(MAX_TRACKS).min(MAX_TRACKS);
     let mut tracks = Vec::with_capacity(wanted.min(64));
     let mut at = header.end;
     let mut walked = 0;
@@ -216,20 +216,39 @@ fn walk_tracks(file: &[u8], header: &Header, repairs: &mut Repairs) -> Vec<Track
             }
         }
     }
-    let found = tracks.len();
-    if usize::from(header.tracks) > MAX_TRACKS && found == MAX_TRACKS {
-        repairs.damage(
-            at,
-            format!("more than {MAX_TRACKS} tracks: the others are left out"),
-        );
-    } else if found < wanted && header.tracks != u16::MAX {
-        repairs.damage(
+    state_missing(file, at, declared, tracks.len(), repairs);
+    tracks
+}
+
+/// States where the tracks that were read, up to `at`, are not those that the header declares, and what follows them.
+fn state_missing(
+    file: &[u8],
+    at: usize,
+    declared: Option<usize>,
+    found: usize,
+    repairs: &mut Repairs,
+) {
+    let next = find_chunk(file, at).is_some_and(|next| file[next..].starts_with(b"MTrk"));
+    match declared {
+        Some(declared) if found == MAX_TRACKS && declared > found && next => {
+            return repairs.damage(
+                at,
+                format!("the header says {declared} tracks, of which no more than {MAX_TRACKS} are read: the others are left out"),
+            );
+        }
+        Some(declared) if declared > found => repairs.damage(
             at.min(file.len()),
-            format!("the header says {wanted} tracks, the file has {found}"),
-        );
+            format!("the header says {declared} tracks, the file has {found}"),
+        ),
+        None if found == MAX_TRACKS && next => {
+            return repairs.damage(
+                at,
+                format!("more than {MAX_TRACKS} tracks: the others are left out"),
+            );
+        }
+        _ => {}
     }
     state_rest(file, at, repairs);
-    tracks
 }
 
 /// Where the chunk at `at` says that it ends.

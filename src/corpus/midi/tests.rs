@@ -332,11 +332,47 @@ fn finds_the_tracks_among_other_bytes() {
         &[TUNE, TUNE],
         &["10: the header says that there is no track: all that there are are read"],
     );
+    for declared in [2, 1024, 1025, 65535] {
+        let bytes = [header(1, declared, 96), track(&[NOTES, END])].concat();
+        let says = format!("40: the header says {declared} tracks, the file has 1");
+        reads_as(&bytes, &[TUNE], &[&says]);
+    }
     let bytes = [file(&[NOTES, END]), file(&[NOTES, END])].concat();
     reads_as(
         &bytes,
         &[TUNE],
         &["40: a second MIDI file begins in this one: left out"],
+    );
+}
+
+#[test]
+fn of_very_many_tracks_the_first_are_read_and_the_true_number_is_told() {
+    let remarks = |declared: u16, present: usize| {
+        let tracks = track(&[NOTES, END]).repeat(present);
+        let (tracks, remarks) = read_as_text(&[header(1, declared, 96), tracks].concat());
+        assert_eq!(tracks.len(), present.min(MAX_TRACKS));
+        remarks
+    };
+    let end = 14 + MAX_TRACKS * track(&[NOTES, END]).len();
+    assert_eq!(remarks(1024, 1024), [""; 0]);
+    assert_eq!(
+        remarks(1025, 1024),
+        [format!(
+            "{end}: the header says 1025 tracks, the file has 1024"
+        )]
+    );
+    assert_eq!(
+        remarks(1025, 1025),
+        [format!(
+            "{end}: the header says 1025 tracks, of which no more than 1024 are read: the others are left out"
+        )]
+    );
+    assert_eq!(
+        remarks(0, 1025),
+        [
+            "10: the header says that there is no track: all that there are are read".to_owned(),
+            format!("{end}: more than 1024 tracks: the others are left out")
+        ]
     );
 }
 
@@ -489,7 +525,7 @@ proptest! {
     }
 }
 
-/// The members of an archive of the local mirror, by name; `None`, said aloud, where there is no mirror.
+/// The members of an archive of the local mirror, by name; `None`, and the test counts as skipped, where it is not at hand.
 fn archive(path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     let archive = std::fs::File::open(mirror::file(path)?).unwrap();
     let mut members = BTreeMap::new();

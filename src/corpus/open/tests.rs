@@ -95,6 +95,7 @@ fn case() -> Case {
         timeout: Duration::from_secs(5),
     };
     let options = OpenOptions {
+        threads: 0,
         cache: folder.path().join("cache"),
         mirror: Some(mirror),
         patience,

@@ -100,7 +100,10 @@ fn draw_map(
         label_points(canvas, &panel, placed, &places)?;
         let note = match (statistic("map.tsne.kl"), statistic("settings.perplexity")) {
             (Some(kl), Some(perplexity)) => format!(
-                "Equal scales; distances between far groups mean little. KL {kl:.3} nats, perplexity {perplexity:.0}, seed {seed}"
+                "Equal scales; distances between far groups mean little. KL {kl:.3} nats, perplexity {perplexity:.0}{}, seed {seed}",
+                statistic("settings.perplexity_asked")
+                    .filter(|asked| *asked != perplexity)
+                    .map_or(String::new(), |asked| format!(" (asked for: {asked})"))
             ),
             _ => format!("Equal scales; distances between far groups mean little. Seed {seed}"),
         };

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::exit_code::OrUsage;
+
 /// The manifest's name.
 pub const MANIFEST: &str = "manifest.json";
 
@@ -39,7 +41,9 @@ impl Manifest {
     pub fn read(reports: &Path) -> Result<Self> {
         let path = reports.join(MANIFEST);
         let text = fs::read_to_string(&path)
-            .with_context(|| format!("failed to read '{}'", path.display()))?;
+            .with_context(|| format!("failed to read '{}'", path.display()));
+        // Where no report was ever written there is none to be asked for.
+        let text = if path.exists() { text } else { text.or_usage() }?;
         serde_json::from_str(&text)
             .with_context(|| format!("failed to read '{}' as a manifest", path.display()))
     }

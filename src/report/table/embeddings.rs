@@ -114,9 +114,11 @@ pub fn fill_maps(group: &Group) -> Option<Table> {
                 .flatten();
             rows.push(vec![
                 Cell::text(map.replace('-', " ")),
-                Cell::text(*name).with_detail(shares.map(|(a, b)| {
-                    format!("{:.1} % and {:.1} % of the variance", 100.0 * a, 100.0 * b)
-                })),
+                Cell::text(*name)
+                    .with_detail(shares.map(|(a, b)| {
+                        format!("{:.1} % and {:.1} % of the variance", 100.0 * a, 100.0 * b)
+                    }))
+                    .with_detail(lowered_perplexity(statistics).filter(|_| *space != "pca")),
                 drawn("trustworthiness"),
                 drawn("continuity"),
                 drawn("kl"),
@@ -143,6 +145,13 @@ pub fn fill_maps(group: &Group) -> Option<Table> {
         columns,
         rows,
     })
+}
+
+/// The perplexity of a map's t-SNE pictures beside the one that was asked for, where the map has too few rows for that.
+pub(in super::super) fn lowered_perplexity(statistics: &Value) -> Option<String> {
+    let setting = |name: &str| number_at(statistics, &format!("settings.{name}"));
+    let (used, asked) = (setting("perplexity")?, setting("perplexity_asked")?);
+    (used != asked).then(|| format!("perplexity {used:.1}, asked for: {}", number(asked)))
 }
 
 /// A measured number over seeds, and below it its p-values: of several seeds, the largest of each.
