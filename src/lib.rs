@@ -17,6 +17,7 @@ pub mod encoding;
 pub mod execute;
 pub mod exit_code;
 pub mod experiment;
+pub mod export;
 pub mod generate;
 pub mod kernel;
 pub mod measurable;

@@ -273,3 +273,30 @@ fn a_run_goes_on_as_another_experiment_only_where_that_is_accepted_and_says_so()
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("finished"), "{told}");
 }
+
+#[test]
+fn a_run_of_format_1_is_exported_and_a_changed_byte_ends_the_check_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    copied("finished", folder.path());
+    let (code, printed) = harness(folder.path(), &["export", "tiny@1", "-o", "out"]);
+    assert_eq!(code, Some(0), "{printed}");
+    let (code, printed) = harness(folder.path(), &["export", "--check", "out"]);
+    assert!(
+        code == Some(0) && printed.contains("out is intact"),
+        "{printed}"
+    );
+    let table = folder.path().join("out/metrics.parquet");
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&table, bytes).unwrap();
+    let (code, printed) = harness(folder.path(), &["export", "--check", "out"]);
+    assert!(
+        code == Some(4) && printed.contains("metrics.parquet: "),
+        "{printed}"
+    );
+    let (code, printed) = harness(folder.path(), &["export", "--check", "runs"]);
+    assert!(
+        code == Some(2) && printed.contains("no whole export"),
+        "{printed}"
+    );
+}

@@ -4,6 +4,7 @@ mod conclude;
 mod corpus;
 mod diff;
 mod evaluate;
+mod export;
 mod generate;
 mod list;
 mod machine;
@@ -62,6 +63,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write reports/ from the runs' records
     Report(report::Args),
+    /// Write a run, or all published ones, in forms that other tools read; or check such a folder
+    Export(export::Args),
     /// List, fetch, count or verify corpora
     Corpus(corpus::Args),
     /// Generate music from a trained model
@@ -85,6 +88,7 @@ impl Cli {
             Command::Reproduce(args) => reproduce::run(args),
             Command::Evaluate(args) => evaluate::run(args),
             Command::Report(args) => report::run(args),
+            Command::Export(args) => export::run(args),
             Command::Corpus(args) => corpus::run(args),
             Command::Generate(args) => generate::run(args),
         }

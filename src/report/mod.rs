@@ -32,7 +32,7 @@ pub mod verdict;
 pub mod verdicts_json;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use anyhow::{Context, Result};
 

@@ -38,15 +38,16 @@ mod tests;
 
 pub use checkpoint::{ArrayData, Checkpoint, NamedArray, read_arrays, write_arrays};
 pub use code::CodeVersion;
-pub use disk::write_atomically;
+pub use disk::{create_folder, files_below, write_atomically};
 pub use error::RunError;
 pub use metrics::{Metrics, Point, Row};
 pub use record::{
-    CorpusIdentity, Environment, Event, Execution, FileChecksum, Record, SegmentCounts, Status,
+    CorpusIdentity, Environment, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts,
+    Status,
 };
 pub use settings::{SettingChange, changed_settings, flat_settings};
 pub use store::{Listed, NewRun, Store};
 pub use stored::{State, StoredRun};
-pub use table::{Table, Values};
-pub use verify::{Problem, Verification};
+pub use table::{ColumnKind, Table, Values};
+pub use verify::{Problem, Verification, is_compact};
 pub use writer::{Run, WEIGHTS};

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use polars::prelude::{
-    ChunkCompareEq, Column, DataFrame, ParallelStrategy, ParquetCompression, ParquetReader,
-    ParquetWriter, PolarsResult, SerReader, Series, SortMultipleOptions,
+    ChunkCompareEq, Column, DataFrame, DataType, ParallelStrategy, ParquetCompression,
+    ParquetReader, ParquetWriter, PolarsResult, SerReader, Series, SortMultipleOptions,
 };
 
 use crate::checksum::sha256;
@@ -43,6 +43,17 @@ pub enum Values {
     F32(Vec<f32>),
     /// Names.
     Text(Vec<String>),
+}
+
+/// What kind of values a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Whole numbers from 0.
+    Whole,
+    /// Floating-point numbers.
+    Number,
+    /// Text.
+    Text,
 }
 
 macro_rules! values_from {
@@ -103,6 +114,20 @@ impl Table {
             .get_column_names()
             .iter()
             .map(|name| name.to_string())
+            .collect()
+    }
+
+    /// The columns' names and kinds, from left to right.
+    pub fn columns(&self) -> Result<Vec<(String, ColumnKind)>> {
+        let kind = |column: &Column| match column.dtype() {
+            DataType::UInt32 | DataType::UInt64 => Ok(ColumnKind::Whole),
+            DataType::Float32 | DataType::Float64 => Ok(ColumnKind::Number),
+            DataType::String => Ok(ColumnKind::Text),
+            other => bail!("column '{}' has the type {other}", column.name()),
+        };
+        let columns = self.frame.columns().iter();
+        columns
+            .map(|column| Ok((column.name().to_string(), kind(column)?)))
             .collect()
     }
 
@@ -285,6 +310,26 @@ mod tests {
             .map(f64::to_bits)
             .collect();
         assert_eq!(bits, [0.5, f64::NAN, -0.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn columns_have_the_kinds_of_their_values() {
+        let table = sample()
+            .with("weight", vec![0.5f32, 1.0, 2.0])
+            .and_then(|it| it.with("epoch", vec![1u32, 2, 3]))
+            .unwrap();
+        let (whole, number, text) = (ColumnKind::Whole, ColumnKind::Number, ColumnKind::Text);
+        let expected = [
+            ("piece", text),
+            ("steps", whole),
+            ("nll", number),
+            ("weight", number),
+            ("epoch", whole),
+        ];
+        assert_eq!(
+            table.columns().unwrap(),
+            expected.map(|(name, kind)| (name.to_owned(), kind))
+        );
     }
 
     #[test]

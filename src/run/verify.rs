@@ -85,7 +85,7 @@ impl StoredRun {
         let present = files_below(&self.path)?;
         for known in &self.record.files {
             let is_present = present.contains(&known.path);
-            if !is_published(&known.path) && (compact || self.published && !is_present) {
+            if !is_compact(&known.path) && (compact || self.published && !is_present) {
                 found.left_out += 1;
                 continue;
             }
@@ -174,7 +174,7 @@ impl StoredRun {
         remove_if_present(&unfinished)?;
         for path in files_below(&self.path)?
             .into_iter()
-            .filter(|path| path == RECORD || is_sealed(path) && is_published(path))
+            .filter(|path| path == RECORD || is_sealed(path) && is_compact(path))
         {
             let bytes = self.read_bytes(&path)?;
             let target = unfinished.join(&path);
@@ -201,8 +201,8 @@ impl Verification {
     }
 }
 
-/// Whether a file belongs to the compact record.
-fn is_published(path: &str) -> bool {
+/// Whether a file of a run belongs to its compact record: not checkpoints, weights, the vocabulary and the run's own page.
+pub fn is_compact(path: &str) -> bool {
     !(path.starts_with("checkpoints/")
         || path.ends_with(".safetensors")
         || path.starts_with("vocabulary")
