@@ -1,5 +1,6 @@
 //! The subcommands, one file each: wiring only.
 
+mod completions;
 mod conclude;
 mod corpus;
 mod diff;
@@ -14,9 +15,11 @@ mod resume;
 mod run;
 mod show;
 mod verify;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -24,11 +27,12 @@ use clap::{Parser, Subcommand};
 use crate::corpus::CorpusError;
 use crate::ensure_usage;
 use crate::exit_code::{FAILED, INTERRUPTED, USAGE, Usage};
-use crate::run::RunError;
+use crate::kernel::KernelPath;
+use crate::run::{CodeVersion, RunError};
 
 /// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = NOTES)]
+#[command(version, long_version = long_version(), about, after_help = NOTES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +44,23 @@ reports/records/. Tables go to standard output, progress and logs to standard er
 
 Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the command \
 failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
+
+/// The version with all that decides a run's bits: the commit, what was built in, and the kernels that this processor gets.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let code = CodeVersion::current();
+        let cuda = if cfg!(feature = "cuda") { "yes" } else { "no" };
+        format!(
+            "{}\ncompiler: {}, {}, profile {}\nCUDA: {cuda}\nkernels on this processor: {}",
+            code.summary(),
+            code.rustc,
+            code.target,
+            code.profile,
+            KernelPath::detect().name()
+        )
+    });
+    &TEXT
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,7 +82,9 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Score a trained model again, and export its predictions
     Evaluate(evaluate::Args),
-    /// Write reports/ from the runs' records
+    /// Follow a run that another process trains: loss, held-out score, speed, time left
+    Watch(watch::Args),
+    /// Write a report of all runs
     Report(report::Args),
     /// Write a run, or all published ones, in forms that other tools read; or check such a folder
     Export(export::Args),
@@ -69,6 +92,8 @@ enum Command {
     Corpus(corpus::Args),
     /// Generate music from a trained model
     Generate(generate::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
 }
 
 impl Cli {
@@ -87,6 +112,8 @@ impl Cli {
             Command::Diff(args) => diff::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Evaluate(args) => evaluate::run(args),
+            Command::Watch(args) => watch::run(args),
+            Command::Completions(args) => completions::run(args),
             Command::Report(args) => report::run(args),
             Command::Export(args) => export::run(args),
             Command::Corpus(args) => corpus::run(args),

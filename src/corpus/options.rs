@@ -40,10 +40,7 @@ impl OpenOptions {
     }
 
     /// Runs `work` on so many threads: whatever it does side by side stays on them.
-    pub(super) fn on_threads<T: Send>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send,
-    ) -> Result<T> {
+    pub(super) fn on_threads<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .build()
