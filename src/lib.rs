@@ -4,6 +4,9 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
+// Standard error is written to in `terminal` alone, which cannot panic.
+#![cfg_attr(not(test), deny(clippy::print_stderr))]
+
 pub mod analysis;
 pub mod artifacts;
 pub mod batch;
@@ -30,6 +33,7 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod single_note;
+pub mod terminal;
 pub mod text_table;
 pub mod tolerance;
 pub mod training;

@@ -21,8 +21,9 @@ use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 
 use crate::corpus::CorpusError;
+use crate::execute::Unsuited;
 use crate::exit_code::{FAILED, INTERRUPTED, USAGE};
-use crate::run::RunError;
+use crate::run::{Metrics, Point, RunError};
 
 /// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
 #[derive(Debug, Parser)]
@@ -36,8 +37,8 @@ const NOTES: &str = "\
 A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in runs/, then in \
 reports/records/. Tables go to standard output, progress and logs to standard error.
 
-Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the command \
-failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
+Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run, or a gate that \
+cannot be judged; 3 the command failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -65,6 +66,21 @@ enum Command {
     Corpus(corpus::Args),
     /// Generate music from a trained model
     Generate(generate::Args),
+}
+
+/// The best value on the valid split of what a model is chosen by, which is nats per step where the run has them and else the loss,
+/// with its name; `None` before the first evaluation, and where nothing is held out.
+fn best_on_valid(metrics: &Metrics) -> Result<Option<(&'static str, Point)>> {
+    for name in ["nll_per_step", "loss"] {
+        let curve = metrics.series("valid", name)?.into_iter();
+        let finite = curve.filter(|it| it.value.is_finite());
+        // Of equal ones the first, as training keeps it.
+        let best = finite.reduce(|best, it| if it.value < best.value { it } else { best });
+        if let Some(best) = best {
+            return Ok(Some((name, best)));
+        }
+    }
+    Ok(None)
 }
 
 impl Cli {
@@ -114,6 +130,7 @@ fn code_of(error: &Error) -> u8 {
         .find_map(|cause| cause.downcast_ref::<CorpusError>())
         .map(CorpusError::exit_code);
     let run = || RunError::exit_code_of(error);
+    let unsuited = || error.downcast_ref::<Unsuited>().map(|_| USAGE);
     let failed = || error.downcast_ref::<RunFailed>().map(|_| FAILED);
     // A file that is not there was named wrongly; whatever else a disk says is no fault of the one who asked.
     let disk = || {
@@ -125,6 +142,7 @@ fn code_of(error: &Error) -> u8 {
     };
     corpus
         .or_else(run)
+        .or_else(unsuited)
         .or_else(failed)
         .or_else(disk)
         .unwrap_or(USAGE)

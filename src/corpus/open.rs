@@ -19,6 +19,7 @@ use super::{
     score_text,
 };
 use crate::checksum::sha256;
+use crate::tell;
 
 /// Where corpora are looked for and kept.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ impl OpenOptions {
     /// Says `what` on stderr, if it is to be said.
     pub(super) fn tell(&self, what: &str) {
         if self.progress {
-            eprintln!("{what}");
+            tell!("{what}");
         }
     }
 }

@@ -81,6 +81,12 @@ fn judge_run(claim: &Claim, run: &RunRecord) -> Verdict {
     if identity.is_some_and(|corpus| corpus.synthetic) && claim.not_comparable.is_none() {
         return Verdict::NotComparable("the corpus is synthetic".to_owned());
     }
+    if let Some(why) = run
+        .why_not_the_experiment()
+        .filter(|_| claim.not_comparable.is_none())
+    {
+        return Verdict::NotComparable(why);
+    }
     claim.judge(&|name| run.number(name))
 }
 

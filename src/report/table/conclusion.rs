@@ -41,7 +41,9 @@ pub fn fill(evidence: &[Evidence]) -> Option<Table> {
         return None;
     }
     for it in evidence {
-        let Some(group) = it.group.filter(|group| group.shown().counts()) else {
+        let Some(group) = it.group.filter(|group| {
+            group.shown().counts() && group.shown().why_not_the_experiment().is_none()
+        }) else {
             continue;
         };
         let run = group.shown();
