@@ -108,23 +108,31 @@ impl Stream {
     /// # Errors
     /// When there are too few symbols for one window.
     pub fn new(symbols: Symbols, lanes: usize, length: usize) -> Result<Self> {
-        ensure!(
-            lanes > 0 && length > 0,
-            "batch size and sequence length must be at least 1"
-        );
-        let windows = symbols.len().saturating_sub(1) / (lanes * length);
-        ensure_usage!(
-            windows > 0,
-            "the training stream has {} steps, too few for one batch of {lanes} x {length}: at least {} are needed",
-            symbols.len(),
-            lanes * length + 1
-        );
+        let windows = Self::windows_in(symbols.len(), lanes, length)?;
         Ok(Self {
             symbols,
             lanes,
             length,
             windows,
         })
+    }
+
+    /// Windows in one pass over a stream of so many steps.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn windows_in(steps: usize, lanes: usize, length: usize) -> Result<usize> {
+        ensure!(
+            lanes > 0 && length > 0,
+            "batch size and sequence length must be at least 1"
+        );
+        let windows = steps.saturating_sub(1) / (lanes * length);
+        ensure_usage!(
+            windows > 0,
+            "the training stream has {steps} steps, too few for one batch of {lanes} x {length}: at least {} are needed",
+            lanes * length + 1
+        );
+        Ok(windows)
     }
 
     /// Windows in one pass over the stream.

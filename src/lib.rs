@@ -4,6 +4,9 @@
 //! corpus → encoding → batch → model → training → run → report · diff · generate
 //! ```
 
+// Standard error is written to in `terminal` alone, which cannot panic.
+#![cfg_attr(not(test), deny(clippy::print_stderr))]
+
 pub mod analysis;
 pub mod artifacts;
 pub mod batch;
@@ -33,6 +36,7 @@ pub mod sample;
 #[cfg(test)]
 mod skip;
 pub mod statistics;
+pub mod terminal;
 pub mod text_table;
 pub mod tolerance;
 pub mod training;

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use harness::cmd::{self, Cli};
+use harness::tell;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell!("error: {error:#}");
             cmd::exit_code(&error)
         }
     }

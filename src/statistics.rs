@@ -1,6 +1,7 @@
 //! The statistics of a comparison, as plain functions of values.
 
 use rand::Rng;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// The outcome of a Mann-Whitney test.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,6 +170,23 @@ pub fn standard_deviation(values: &[f64]) -> f64 {
     let centre = mean(values.iter().copied());
     let squares: f64 = values.iter().map(|it| (it - centre).powi(2)).sum();
     (squares / (values.len() as f64 - 1.0)).sqrt()
+}
+
+/// What ± stands for, for whatever prints it.
+pub const MEANING: &str = "± is half of the 95 % interval of the mean by Student's t";
+
+/// Half the width of the 95 % interval of the mean by Student's t: `t · s / √n`. `None` of fewer than two values, or where all are
+/// equal.
+pub fn half_width(values: &[f64]) -> Option<f64> {
+    let differ = values.windows(2).any(|pair| pair[0] != pair[1]);
+    let quantile = || {
+        let freedom = values.len() as f64 - 1.0;
+        let student = StudentsT::new(0.0, 1.0, freedom);
+        student
+            .expect("there is at least one degree of freedom")
+            .inverse_cdf(0.975)
+    };
+    differ.then(|| quantile() * standard_deviation(values) / (values.len() as f64).sqrt())
 }
 
 #[cfg(test)]
@@ -394,5 +412,16 @@ mod tests {
             let interval = bootstrap_difference(&a, &b, &mut stream(seed, "test")).unwrap();
             prop_assert!(interval.low <= shift + 1e-9 && shift - 1e-9 <= interval.high);
         }
+    }
+
+    #[test]
+    fn a_half_width_is_that_of_the_tables() {
+        // s = 1, n = 3: 4.3027 / √3 = 2.4841.
+        let found = half_width(&[6.5, 7.5, 8.5]).unwrap();
+        assert!((found - 2.4841).abs() < 1e-4, "{found}");
+        // s = 1 / √2, n = 2: 12.7062 / 2.
+        assert!((half_width(&[1.0, 2.0]).unwrap() - 6.3531).abs() < 1e-4);
+        assert_eq!(half_width(&[3.0]), None);
+        assert_eq!(half_width(&[7.1, 7.1, 7.1]), None);
     }
 }

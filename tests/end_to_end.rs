@@ -124,7 +124,13 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     assert!(difference.contains("regressed"), "{difference}");
     let gate = harness(
         folder,
-        &["diff", "small@2", "small@1", "--fail-on", "regression"],
+        &[
+            "diff",
+            "small@2",
+            "small@1",
+            "--fail-on",
+            "untested-regression",
+        ],
     );
     assert_eq!(gate.status.code(), Some(1));
 

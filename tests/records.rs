@@ -90,6 +90,18 @@ fn a_finished_run_of_format_1_is_read_to_the_last_number() {
 }
 
 #[test]
+fn the_score_on_test_of_format_1_is_told_with_the_weights_that_it_is_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = copied("finished", folder.path());
+    let (code, told) = harness(folder.path(), &["show", path.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("5.53462 (weights of step 20, best on valid)"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_record_of_format_1_is_written_as_it_was() {
     for name in ["finished", "interrupted"] {
         let text = fs::read_to_string(fixture(name).join("record.json")).unwrap();

@@ -8,6 +8,7 @@ use super::machine::MachineArgs;
 use super::run::{conduct, exit};
 use crate::experiment::Experiment;
 use crate::run::Store;
+use crate::tell;
 
 /// Arguments of `conclude`.
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     machine.check(&experiment, stored.record.smoke)?;
     let command = std::env::args().skip(1).collect();
     let (run, checkpoint) = stored.conclude(machine.environment(&experiment), command)?;
-    eprintln!(
+    tell!(
         "ending run {} from its checkpoint of step {}",
         run.id(),
         checkpoint.step
     );
-    conduct(&experiment, machine, run, Some(checkpoint)).map(exit)
+    conduct(&experiment, machine, None, run, Some(checkpoint)).map(exit)
 }

@@ -13,6 +13,7 @@ use crate::corpus::catalogue::{self, Entry, Fetched};
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions, open};
 use crate::number::grouped;
+use crate::tell;
 use crate::text_table::print;
 
 /// The arguments of `harness corpus`.
@@ -159,7 +160,7 @@ fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Res
             }
             // What befalls one corpus need not befall the next; a full disk does.
             Err(error) if all && !matches!(error.downcast_ref(), Some(CorpusError::Disk(_))) => {
-                eprintln!("error: {error:#}");
+                tell!("error: {error:#}");
                 failures.push((name.as_str(), error));
             }
             Err(error) => return Err(error),

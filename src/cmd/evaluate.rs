@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use super::best_on_valid;
 use super::machine::{MachineArgs, interruption};
 use crate::corpus::split::Split;
 use crate::ensure_usage;
 use crate::execute::score;
 use crate::metric::metric;
-use crate::run::{Metrics, Store, write_atomically};
+use crate::run::{Metrics, Store, ensure_outside_of_runs, write_atomically};
+use crate::tell;
 use crate::text_table::{aligned, print};
 
 /// Arguments of `evaluate`.
@@ -37,15 +39,14 @@ pub struct Args {
 
 /// Scores.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(output) = &args.output {
+    if let Some(output) = args.output.as_deref() {
         super::ensure_folder_of(output)?;
-    }
-    if let Some(output) = args.output.as_deref().filter(|output| output.exists()) {
         ensure_usage!(
-            args.force && output.is_file(),
+            !output.exists() || args.force && output.is_file(),
             "'{}' is there already: name another file, or give --force to replace a file",
             output.display()
         );
+        ensure_outside_of_runs(output)?;
     }
     let stored = Store::here().find(&args.run)?;
     let recorded = stored.metrics()?;
@@ -59,7 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     );
     if let Some(output) = &args.output {
         write_atomically(output, &scored.predictions.to_parquet()?)?;
-        eprintln!("wrote {} predictions to {}", scored.steps, output.display());
+        tell!("wrote {} predictions to {}", scored.steps, output.display());
     }
     let found = [
         ("loss", scored.score.loss),
@@ -110,14 +111,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// pieces it never scored.
 fn recorded_value(recorded: &Metrics, split: Split, name: &str) -> Result<Option<f64>> {
     let values = recorded.series(split.name(), name)?;
-    let mut chosen_by = recorded.series("valid", "nll_per_step")?;
-    if chosen_by.is_empty() {
-        chosen_by = recorded.series("valid", "loss")?;
-    }
-    let best = chosen_by.iter().min_by(|a, b| a.value.total_cmp(&b.value));
+    let best = best_on_valid(recorded)?;
     let point = match split {
         Split::Train => None,
-        Split::Valid => best.and_then(|best| values.iter().find(|point| point.step == best.step)),
+        Split::Valid => {
+            best.and_then(|(_, best)| values.iter().find(|point| point.step == best.step))
+        }
         Split::Test => values.last(),
     };
     Ok(point.map(|point| point.value))

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::machine::MachineArgs;
+use crate::corpus::archive::MEMBER;
 use crate::corpus::midi;
 use crate::ensure_usage;
 use crate::execute::Trained;
 use crate::exit_code::OrUsage;
-use crate::run::{Store, write_atomically};
+use crate::run::{Store, ensure_outside_of_runs, read_regular, write_atomically};
+use crate::tell;
 
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "'{output}' is there already: name another file, or give --force to replace it"
     );
     super::ensure_folder_of(&args.output)?;
+    ensure_outside_of_runs(&args.output)?;
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();
@@ -64,7 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let primer = match &args.primer {
         None => None,
         Some(path) => {
-            let bytes = std::fs::read(path)
+            let bytes = read_regular(path, MEMBER)
                 .with_context(|| format!("failed to read primer '{}'", path.display()))
                 .or_usage()?;
             let reading = midi::read(&bytes);
@@ -87,13 +90,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         args.seed,
     )?;
     if music.unknown_symbols > 0 {
-        eprintln!(
+        tell!(
             "{} of the primer's symbols are not in the model's vocabulary and were read as silence",
             music.unknown_symbols
         );
     }
     write_atomically(&args.output, &midi::write(&music.score))?;
-    eprintln!(
+    tell!(
         "wrote {} ({} notes)",
         args.output.display(),
         music.score.notes().len()

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::best_on_valid;
 use crate::diff::significant;
-use crate::metric::{Direction, metric};
-use crate::run::{Listed, Point, Store, StoredRun};
+use crate::run::{Listed, Store};
+use crate::tell;
 use crate::text_table::{aligned, print};
 
 /// Arguments of `list`.
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 .collect::<String>(),
         )?;
     } else if listed.is_empty() {
-        eprintln!("there are no runs yet: `harness run experiments/quickstart.yaml` makes one");
+        tell!("there are no runs yet: `harness run experiments/quickstart.yaml` makes one");
     } else {
         print(&aligned(
             &HEADER,
@@ -68,9 +69,14 @@ fn row(listed: &Listed) -> Vec<String> {
             return cells;
         }
     };
-    let best = match best_held_out(run) {
+    let best_held_out = run.metrics().and_then(|it| best_on_valid(&it));
+    let best = match best_held_out {
         Ok(Some((name, point))) => {
-            format!("{name} {} @{}", significant(point.value, 5), point.step)
+            format!(
+                "valid/{name} {} @{}",
+                significant(point.value, 5),
+                point.step
+            )
         }
         Ok(None) => "–".into(),
         Err(_) => "unreadable".into(),
@@ -106,10 +112,10 @@ fn to_json(listed: &Listed) -> Value {
             return json!({ "id": id, "experiment": experiment, "status": "broken", "reason": format!("{error:#}") });
         }
     };
-    let best = match best_held_out(run) {
-        Ok(best) => best.map(
-            |(name, point)| json!({ "metric": name, "value": point.value, "step": point.step }),
-        ),
+    let best = match run.metrics().and_then(|it| best_on_valid(&it)) {
+        Ok(best) => best.map(|(name, point)| {
+            json!({ "metric": format!("valid/{name}"), "value": point.value, "step": point.step })
+        }),
         Err(error) => Some(json!({ "error": format!("{error:#}") })),
     };
     json!({
@@ -130,28 +136,5 @@ fn to_json(listed: &Listed) -> Value {
         "concluded_at": run.record.concluded_at,
         "published": run.published,
         "path": run.path,
-    })
-}
-
-/// The best value on the valid split of what the model is chosen by; `None` before the first evaluation.
-fn best_held_out(run: &StoredRun) -> Result<Option<(String, Point)>> {
-    let metrics = run.metrics()?;
-    for name in ["nll_per_step", "loss"] {
-        let curve = metrics.series("valid", name)?;
-        let finite = curve.into_iter().filter(|it| it.value.is_finite());
-        if let Some(best) = best(finite, metric(name).direction) {
-            return Ok(Some((format!("valid/{name}"), best)));
-        }
-    }
-    Ok(None)
-}
-
-fn best(points: impl Iterator<Item = Point>, direction: Direction) -> Option<Point> {
-    points.reduce(|best, point| {
-        if direction.is_better(point.value, best.value) {
-            point
-        } else {
-            best
-        }
     })
 }

@@ -1,17 +1,19 @@
 //! The flags that say where a run is computed, shared by every command that computes; and how it is watched.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar};
 
 use crate::device::DeviceChoice;
 use crate::execute::Machine;
 use crate::exit_code::OrUsage;
 use crate::kernel::KernelPath;
+use crate::run::Record;
+use crate::tell;
+use crate::terminal;
 use crate::training::Progress;
 
 /// More threads than any machine has cores for only get in each other's way.
@@ -37,10 +39,29 @@ impl MachineArgs {
     /// # Errors
     /// When it cannot be had, as an error of usage.
     pub fn resolve(&self) -> Result<Machine> {
-        self.machine().or_usage()
+        self.resolve_on(self.device).or_usage()
     }
 
-    fn machine(&self) -> Result<Machine> {
+    /// The machine to execute a record again on. What the arguments leave open is as it was recorded, where this computer has it, since
+    /// other kernels give other bits; of several kernel paths it is the first, on which the early steps were computed.
+    pub fn resolve_as_recorded(&self, record: &Record) -> Result<Machine> {
+        let executions = record.telling_executions();
+        let recorded = || executions.iter().map(|it| &it.environment);
+        let on_a_cpu = recorded().all(|it| it.device == "cpu");
+        let mut machine = self
+            .resolve_on(match self.device {
+                DeviceChoice::Auto if on_a_cpu => DeviceChoice::Cpu,
+                device => device,
+            })
+            .or_usage()?;
+        let path = recorded().find_map(|it| KernelPath::parse(&it.kernel_path).ok());
+        if let Some(path) = path.filter(|_| self.kernel_path.is_none()) {
+            machine.kernel_path = path;
+        }
+        Ok(machine)
+    }
+
+    fn resolve_on(&self, device: DeviceChoice) -> Result<Machine> {
         let threads = match self.threads {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -54,9 +75,9 @@ impl MachineArgs {
             Some(name) => KernelPath::parse(name).context("--kernel-path")?,
             None => KernelPath::detect(),
         };
-        let (device, notice) = self.device.resolve()?;
+        let (device, notice) = device.resolve()?;
         if let Some(notice) = &notice {
-            eprintln!("{notice}");
+            tell!("{notice}");
         }
         Ok(Machine {
             device,
@@ -75,7 +96,7 @@ pub fn interruption() -> Result<Arc<AtomicBool>> {
         if shared.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(super::INTERRUPTED));
         }
-        eprintln!("interrupted: stopping at the next safe point; once more to end at once");
+        tell!("interrupted: stopping at the next safe point; once more to end at once");
     })
     .context("failed to listen for Ctrl-C")?;
     Ok(flag)
@@ -95,15 +116,8 @@ pub struct Watch {
 impl Watch {
     /// Nothing is shown until the first step.
     pub fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::no_length();
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {eta} left")
-                .expect("a fixed template");
-            bar.set_style(style);
-            bar
-        });
         Self {
-            bar,
+            bar: terminal::bar("{bar:30} {pos}/{len} {msg} {eta} left"),
             last_line: None,
             first: None,
         }
@@ -148,7 +162,7 @@ impl Watch {
                     format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
                 }
             };
-            eprintln!("step {step}/{steps}, {text}{left}");
+            tell!("step {step}/{steps}, {text}{left}");
             self.last_line = Some(Instant::now());
         }
     }

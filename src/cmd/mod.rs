@@ -28,7 +28,7 @@ use crate::corpus::CorpusError;
 use crate::ensure_usage;
 use crate::exit_code::{FAILED, INTERRUPTED, USAGE, Usage};
 use crate::kernel::KernelPath;
-use crate::run::{CodeVersion, RunError};
+use crate::run::{CodeVersion, Metrics, Point, RunError};
 
 /// Reproduces "Deep Learning for Music" (Huang & Wu, 2016) end to end.
 #[derive(Debug, Parser)]
@@ -42,8 +42,8 @@ const NOTES: &str = "\
 A RUN is named by its id, an unambiguous prefix of it, `latest`, or EXPERIMENT@N (the N-th newest); it is looked for in runs/, then in \
 reports/records/. Tables go to standard output, progress and logs to standard error.
 
-Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run; 3 the command \
-failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
+Exit codes: 0 ok; 1 a gate failed (report --check, diff --fail-on, reproduce); 2 usage, configuration or unknown run, or a gate that \
+cannot be judged; 3 the command failed: the run, its corpus, the disk; 4 integrity; 130 interrupted.";
 
 /// The version with all that decides a run's bits: the commit, what was built in, and the kernels that this processor gets.
 fn long_version() -> &'static str {
@@ -94,6 +94,21 @@ enum Command {
     Generate(generate::Args),
     /// Print completions for a shell
     Completions(completions::Args),
+}
+
+/// The best value on the valid split of what a model is chosen by, which is nats per step where the run has them and else the loss,
+/// with its name; `None` before the first evaluation, and where nothing is held out.
+fn best_on_valid(metrics: &Metrics) -> Result<Option<(&'static str, Point)>> {
+    for name in ["nll_per_step", "loss"] {
+        let curve = metrics.series("valid", name)?.into_iter();
+        let finite = curve.filter(|it| it.value.is_finite());
+        // Of equal ones the first, as training keeps it.
+        let best = finite.reduce(|best, it| if it.value < best.value { it } else { best });
+        if let Some(best) = best {
+            return Ok(Some((name, best)));
+        }
+    }
+    Ok(None)
 }
 
 impl Cli {

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::exit_code::{GATE, INTEGRITY};
 use crate::report::site::{self, Manifest, Places};
 use crate::run::{RunError, Store};
+use crate::tell;
 use crate::text_table::print;
 
 /// Regenerate every figure and table from the runs' records alone: into `runs/report/`, or `reports/` with `--published`.
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             print("the report is fresh\n")?;
         }
         let used = |run: &str| manifest.records.iter().any(|record| record.run == run);
-        let damaged = name_damaged(&places, manifest.form == "published", &used)?;
+        let damaged = name_damaged(&places, manifest.form == "published", &used, &[])?;
         return Ok(match (damaged, stale.is_empty()) {
             (true, _) => ExitCode::from(INTEGRITY),
             (false, false) => ExitCode::from(GATE),
@@ -63,9 +64,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let written = site::write(&places, args.published)?;
     for (path, why) in &written.broken {
-        eprintln!("could not be read: {path}: {why}");
+        tell!("could not be read: {path}: {why}");
     }
-    let damaged = name_damaged(&places, args.published, &|_| true)?;
+    let damaged = name_damaged(&places, args.published, &|_| true, &written.broken)?;
     print(&format!(
         "{}: {} experiments, {} records, {} files\n",
         places.output.join("index.html").display(),
@@ -80,8 +81,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Names on standard error each damaged file of the records that are `used`, and says whether there is any.
-fn name_damaged(places: &Places, published: bool, used: &dyn Fn(&str) -> bool) -> Result<bool> {
+/// Names on standard error each damaged file of the records that are `used`, but for runs that were `told` of, and says whether there
+/// is any.
+fn name_damaged(
+    places: &Places,
+    published: bool,
+    used: &dyn Fn(&str) -> bool,
+    told: &[(String, String)],
+) -> Result<bool> {
     let store = Store::new(&places.runs, &places.records);
     let records = match published {
         true => store.list_published()?,
@@ -98,11 +105,16 @@ fn name_damaged(places: &Places, published: bool, used: &dyn Fn(&str) -> bool) -
                 for problem in run.verify_compact()?.problems {
                     any = true;
                     let file = run.path.join(&problem.file);
-                    eprintln!("damaged: {}: {}", file.display(), problem.what);
+                    tell!("damaged: {}: {}", file.display(), problem.what);
                 }
             }
-            // Named among those that could not be read.
-            Err(error) => any |= RunError::exit_code_of(&error) == Some(INTEGRITY),
+            Err(error) if RunError::exit_code_of(&error) == Some(INTEGRITY) => {
+                any = true;
+                if told.iter().all(|(run, _)| *run != name) {
+                    tell!("damaged: {error:#}");
+                }
+            }
+            Err(_) => {}
         }
     }
     Ok(any)

@@ -9,15 +9,25 @@ use super::run::{conduct, exit};
 use crate::bail_usage;
 use crate::diff::reproduction::{Reproduction, compare};
 use crate::ensure_usage;
-use crate::execute::recorded_corpus;
+use crate::execute::Material;
 use crate::exit_code::GATE;
 use crate::experiment::Experiment;
-use crate::run::{NewRun, State, Store};
+use crate::run::{Environment, NewRun, State, Store};
+use crate::tell;
 use crate::text_table::print;
 use crate::training::Ending;
 
+const NOTES: &str = "\
+It runs on the device and the kernel path of the record where this computer has them, unless --device or --kernel-path say others.
+
+identical: every value and all weights have the same bits; where code, device and kernels are the same, nothing else will do.
+equivalent: computed otherwise; each value up to step 30 is within its tolerance, and each outcome (the last on train, the best on valid, \
+the one on test) within its noise: the range of its curve in the last quarter of the training, from 5 % to 10 % of its size.
+differs: anything else, with exit code 1.";
+
 /// Arguments of `reproduce`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
 pub struct Args {
     /// The finished run, or a published record
     run: String,
@@ -46,30 +56,40 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .metrics()
         .with_context(|| format!("run {} has no metrics to compare with", original.id))?;
     let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
-    let machine = args.machine.resolve()?;
+    let machine = args.machine.resolve_as_recorded(&original.record)?;
     machine.check(&experiment, original.record.smoke)?;
-    drop(recorded_corpus(
-        &original,
-        &experiment,
-        &machine.open_options(),
-    )?);
+    let environment = machine.environment(&experiment);
+    let path = |environment: &Environment| match environment.device.as_str() {
+        "cpu" => environment.kernel_path.clone(),
+        _ => environment.device_in_words(),
+    };
+    let executions = original.record.telling_executions();
+    let mut recorded: Vec<String> = executions.iter().map(|it| path(&it.environment)).collect();
+    recorded.dedup();
+    let paths = format!(
+        "recorded on {}; runs on {}",
+        recorded.join(", then "),
+        path(&environment)
+    );
+    tell!("{paths}");
+    let material = Material::read_again(&original, &experiment, &machine)?;
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),
         resolved: experiment.to_yaml(),
         seed: original.record.seed,
         smoke: original.record.smoke,
-        environment: machine.environment(&experiment),
+        environment,
         command: std::env::args().skip(1).collect(),
         concluded_at: original.record.concluded_at,
     })?;
     let id = run.id().to_owned();
-    let ending = conduct(&experiment, machine, run, None)?;
+    let ending = conduct(&experiment, machine, Some(material), run, None)?;
     if ending == Ending::Interrupted {
         return Ok(exit(ending));
     }
     let again = store.find(&id)?;
     let verdict = compare(&original, &expected, &again, &again.metrics()?)?;
-    print(&format!("{verdict}\n"))?;
+    print(&format!("{verdict}\n{paths}\n"))?;
     Ok(match verdict {
         Reproduction::Identical { .. } | Reproduction::Equivalent { .. } => ExitCode::SUCCESS,
         Reproduction::Differs { .. } => ExitCode::from(GATE),

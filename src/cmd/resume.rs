@@ -10,6 +10,7 @@ use super::run::{conduct, exit};
 use crate::ensure_usage;
 use crate::experiment::{Experiment, is_fixed_by_checkpoints};
 use crate::run::{RunError, SettingChange, State, Store, StoredRun, changed_settings};
+use crate::tell;
 
 /// Arguments of `resume`.
 #[derive(Debug, clap::Args)]
@@ -47,12 +48,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match stored.resume(machine.environment(&experiment), command, changed) {
         Ok((run, checkpoint)) => {
             let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
-            eprintln!("resuming run {} from step {step}", run.id());
-            conduct(&experiment, machine, run, checkpoint).map(exit)
+            tell!("resuming run {} from step {step}", run.id());
+            conduct(&experiment, machine, None, run, checkpoint).map(exit)
         }
         Err(error) => match error.downcast_ref::<RunError>() {
             Some(RunError::Finished { .. }) => {
-                eprintln!("run {} is finished; there is nothing to resume", stored.id);
+                tell!("run {} is finished; there is nothing to resume", stored.id);
                 Ok(ExitCode::SUCCESS)
             }
             _ => Err(error),

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use super::machine::{MachineArgs, Watch, interruption};
 use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
-use crate::execute::{Machine, execute, expected_vocabulary, footprint};
+use crate::execute::{Machine, Material, execute, expected_vocabulary, footprint};
 use crate::experiment::Experiment;
-use crate::run::{Checkpoint, NewRun, Run, Store};
+use crate::run::{Checkpoint, NewRun, Run, Store, ensure_is_name};
+use crate::tell;
 use crate::text_table::print;
 use crate::training::Ending;
 
@@ -42,15 +43,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     machine.check(&experiment, args.smoke)?;
     if args.dry_run {
         print(&experiment.to_yaml())?;
-        eprint!("{}", plan(&experiment, &machine));
+        tell!("{}", plan(&experiment, &machine).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let name = args
         .experiment
         .file_stem()
         .context("an experiment is named by its file")?;
-    let run = Store::here().create(NewRun {
-        experiment: name.to_string_lossy().into_owned(),
+    let (store, name) = (Store::here(), name.to_string_lossy().into_owned());
+    ensure_is_name(&name)?;
+    // Before there is a run: one that could not begin would be no use to anybody.
+    let material = Material::read(&experiment, &machine, args.smoke)?;
+    let run = store.create(NewRun {
+        experiment: name,
         resolved: experiment.to_yaml(),
         seed: experiment.training.seed,
         smoke: args.smoke,
@@ -58,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         command: std::env::args().skip(1).collect(),
         concluded_at: None,
     })?;
-    conduct(&experiment, machine, run, None).map(exit)
+    conduct(&experiment, machine, Some(material), run, None).map(exit)
 }
 
 /// What would run, in words.
@@ -90,43 +95,52 @@ fn plan(experiment: &Experiment, machine: &Machine) -> String {
     )
 }
 
-/// Executes a run that has been made or taken up, shows its progress, and ends its record as it ended.
+/// Executes a run that has been made or taken up, shows its progress, and ends its record as it ended. What it is made of is read now
+/// where that was not done.
 pub fn conduct(
     experiment: &Experiment,
     machine: Machine,
+    material: Option<Material>,
     mut run: Run,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Ending> {
     let interrupted = interruption()?;
     let folder = run.path().display().to_string();
-    eprintln!("run {} in {folder}", run.id());
+    tell!("run {} in {folder}", run.id());
     let mut watch = Watch::new();
-    let ending = execute(
-        experiment,
-        machine,
-        &mut run,
-        checkpoint,
-        &interrupted,
-        &mut |progress| watch.step(progress),
-    );
+    let material = match material {
+        Some(material) => Ok(material),
+        None => Material::read(experiment, &machine, run.record().smoke),
+    };
+    let ending = material.and_then(|material| {
+        execute(
+            experiment,
+            machine,
+            &material,
+            &mut run,
+            checkpoint,
+            &interrupted,
+            &mut |progress| watch.step(progress),
+        )
+    });
     match &ending {
         Ok(Ending::Complete) => {
             print(&format!("{folder}\n"))?;
-            eprintln!("finished: open {folder}/report.html; its music is in {folder}/samples/");
+            tell!("finished: open {folder}/report.html; its music is in {folder}/samples/");
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
             let id = run.id();
             match run.record().concluded_at {
-                Some(_) => eprintln!("interrupted: `harness resume {id}` finishes it"),
-                None => eprintln!(
+                Some(_) => tell!("interrupted: `harness resume {id}` finishes it"),
+                None => tell!(
                     "interrupted: `harness resume {id}` goes on from here, `harness conclude {id}` ends it here"
                 ),
             }
         }
         Err(error) => {
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {
-                eprintln!("the record could not be brought up to date: {unwritten:#}");
+                tell!("the record could not be brought up to date: {unwritten:#}");
             }
         }
     }

@@ -1,10 +1,12 @@
 //! `harness show RUN`: one run.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::best_on_valid;
 use crate::diff::significant;
 use crate::metric::{Direction, metric};
 use crate::run::{Metrics, Point, Store, StoredRun, flat_settings};
@@ -26,14 +28,22 @@ pub struct Args {
 /// When the run is not found, or its files cannot be read.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let stored = Store::here().find(&args.run)?;
-    let curves = curves(&stored.metrics()?)?;
+    let metrics = stored.metrics()?;
+    let (curves, best) = (curves(&metrics)?, best_on_valid(&metrics)?);
+    let scored = Scored {
+        best: best.map(|(_, best)| best.step),
+    };
     let settings = flat_settings(&stored.experiment_yaml()?)?;
     let files = stored.files()?;
     if args.json {
         let numbers =
             |it: &Point| json!({ "step": it.step, "epoch": it.epoch, "value": finite(it.value) });
         let metrics = curves.iter().map(|it| {
-            json!({ "split": it.split, "metric": it.name, "best": it.best.as_ref().map(numbers), "last": numbers(&it.last) })
+            let mut shown = json!({ "split": it.split, "metric": it.name, "best": it.best.as_ref().map(numbers), "last": numbers(&it.last) });
+            if it.split == TEST {
+                shown["weights_of_step"] = scored.step(it).into();
+            }
+            shown
         });
         let shown = json!({
             "id": stored.id,
@@ -49,7 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let mut page = aligned(&["run", &stored.id], &facts(&stored));
+    let mut page = aligned(&["run", &stored.id], &facts(&stored, &settings));
     for event in &stored.record.events {
         page += &format!("{} {}\n", event.at, event.what);
     }
@@ -59,7 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .collect();
     page += &format!("\n{}", aligned(&["setting", "value"], &rows));
     if !curves.is_empty() {
-        let rows: Vec<Vec<String>> = curves.iter().map(Curve::row).collect();
+        let rows: Vec<Vec<String>> = curves.iter().map(|it| it.row(&scored)).collect();
         page += &format!("\n{}", aligned(&["metric", "best", "last", "unit"], &rows));
     }
     let rows: Vec<Vec<String>> = files
@@ -71,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn facts(run: &StoredRun) -> Vec<Vec<String>> {
+fn facts(run: &StoredRun, settings: &BTreeMap<String, String>) -> Vec<Vec<String>> {
     let record = &run.record;
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut add = |key: &str, value: String| rows.push(vec![key.to_string(), value]);
@@ -98,6 +108,14 @@ fn facts(run: &StoredRun) -> Vec<Vec<String>> {
         "reached",
         format!("step {}, epoch {}", record.step, record.epoch),
     );
+    for (key, file) in settings {
+        if let Some(key) = key.strip_prefix("changed_on_command_line.") {
+            add(
+                "changed",
+                format!("on the command line: {key}, which is {file} in the file"),
+            );
+        }
+    }
     if let Some(step) = record.concluded_at {
         add(
             "concluded",
@@ -156,12 +174,39 @@ struct Curve {
     last: Point,
 }
 
+/// The split that is scored once, with the weights that a run keeps.
+const TEST: &str = "test";
+
+/// Which weights a run keeps, and scores on test.
+struct Scored {
+    /// The step of those that are best on valid; `None` where nothing is held out.
+    best: Option<u64>,
+}
+
+impl Scored {
+    /// The step of the weights that the test split was scored with. Records of an older harness have their scores on it at the last step
+    /// of the training, whatever the weights.
+    fn step(&self, test: &Curve) -> u64 {
+        self.best.unwrap_or(test.last.step)
+    }
+}
+
 impl Curve {
-    fn row(&self) -> Vec<String> {
+    fn row(&self, scored: &Scored) -> Vec<String> {
         let kind = metric(&self.name);
         let point = |it: &Point| format!("{} @{}", significant(it.value, 6), it.step);
+        let name = format!("{}/{} {}", self.split, self.name, kind.direction.arrow());
+        if self.split == TEST {
+            let which = match scored.best {
+                Some(_) => "best on valid",
+                None => "the last",
+            };
+            let value = significant(self.last.value, 6);
+            let weights = format!("{value} (weights of step {}, {which})", scored.step(self));
+            return vec![name, weights, "–".into(), kind.unit.to_string()];
+        }
         vec![
-            format!("{}/{} {}", self.split, self.name, kind.direction.arrow()),
+            name,
             self.best.as_ref().map_or_else(|| "–".into(), point),
             point(&self.last),
             kind.unit.to_string(),
@@ -212,5 +257,27 @@ fn first_line(value: &str) -> String {
         format!("{line} …")
     } else {
         line.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_on_test_is_told_with_the_weights_that_it_is_of_wherever_a_record_puts_it() {
+        let test = Curve {
+            split: TEST.into(),
+            name: "loss".into(),
+            best: None,
+            last: Point {
+                step: 20,
+                epoch: 2,
+                value: 5.5,
+            },
+        };
+        let told = |best| test.row(&Scored { best })[1].clone();
+        assert_eq!(told(Some(10)), "5.5 (weights of step 10, best on valid)");
+        assert_eq!(told(None), "5.5 (weights of step 20, the last)");
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CorpusError;
 use crate::checksum::sha256;
+use crate::tell;
 
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
@@ -60,7 +61,7 @@ pub fn lock(cache: &Path) -> Result<File, CorpusError> {
         .open(&path)
         .map_err(failed)?;
     if file.try_lock().is_err() {
-        eprintln!(
+        tell!(
             "waiting for another harness that is writing to {}",
             cache.display()
         );

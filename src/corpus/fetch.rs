@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{CorpusError, cache};
 use crate::checksum::sha256_of_file;
+use crate::terminal;
 
 /// How patient a download is.
 #[derive(Debug, Clone, Copy)]
@@ -249,14 +250,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn progress_bar(target: &Path, progress: bool) -> ProgressBar {
-    let shown = if progress {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(None, shown);
     let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is constant"));
+    let shown = progress.then(|| terminal::bar(template)).flatten();
+    let bar = shown.unwrap_or_else(ProgressBar::hidden);
     bar.set_prefix(
         target
             .file_name()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::fetch::Patience;
+use crate::tell;
 
 /// Where corpora are looked for and kept.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ impl OpenOptions {
     /// Prints `what` on stderr if progress is reported.
     pub(super) fn tell(&self, what: &str) {
         if self.progress {
-            eprintln!("{what}");
+            tell!("{what}");
         }
     }
 }

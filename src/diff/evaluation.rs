@@ -29,7 +29,20 @@ pub fn piece_noise(
     b: &StoredRun,
     notes: &mut Vec<String>,
 ) -> Result<Vec<PieceNoise>> {
-    if !a.has(EVALUATION) || !b.has(EVALUATION) {
+    let lacking: Vec<&StoredRun> = [a, b]
+        .into_iter()
+        .filter(|it| !it.has(EVALUATION))
+        .collect();
+    if !lacking.is_empty() {
+        notes.extend(lacking.into_iter().map(|run| {
+            let lost = run.record.files.iter().any(|file| file.path == EVALUATION);
+            let why = match lost {
+                true => "is gone, though its record lists it: put back a copy of it",
+                false => "is not there, as of a run that has not finished",
+            };
+            let id = &run.id;
+            format!("the evaluation noise over held-out pieces is not known: '{EVALUATION}' of run {id} {why}")
+        }));
         return Ok(Vec::new());
     }
     let (scores_a, scores_b) = (scores(a)?, scores(b)?);

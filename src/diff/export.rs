@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::Comparison;
-use super::measurement::{GroupTest, Measured, Measurement};
+use super::groups::GroupTest;
+use super::measurement::{Measured, Measurement};
 use super::page::direction_name;
 
 /// The comparison as one JSON object. A number that JSON cannot hold is `null`, with its reason beside it.
@@ -37,7 +38,10 @@ pub fn to_json(comparison: &Comparison) -> Value {
         "shared_values": curves.map(|it| it.shared),
         "divergence": divergence,
         "evaluation_noise": noise.collect::<Vec<Value>>(),
-        "regressed": comparison.has_regressed(),
+        "regressed": !comparison.regressions().is_empty(),
+        "regressions": comparison.regressions(),
+        "untested_regressions": comparison.untested_regressions(),
+        "not_comparable": comparison.not_comparable(),
         "notes": comparison.notes,
     })
 }
@@ -89,6 +93,7 @@ fn group_test(test: &GroupTest, row: &Measurement) -> Value {
         "name": "Mann-Whitney U, exact, two-sided",
         "n_a": row.a.len(), "n_b": row.b.len(), "u": test.u, "p": test.p, "p_holm": test.p_holm, "smallest_p": test.smallest_p,
         "standard_deviation_a": test.deviation_a, "standard_deviation_b": test.deviation_b,
+        "half_of_95_percent_t_interval_a": test.half_width_a, "half_of_95_percent_t_interval_b": test.half_width_b,
         "interval": test.interval.map(|it| json!({ "low": it.low, "high": it.high, "share": 0.95, "by": "bootstrap of runs" })),
     })
 }

@@ -3,14 +3,17 @@
 //! ```text
 //! runs → configuration (what went in) → measurement (metrics, verdicts) · curve · evaluation → page (text, Markdown), json, csv
 //! ```
-//! Values of a record are compared exactly unless its experiment gives a tolerance. With several runs a side the verdict
-//! comes from an exact test across runs; with one a side there is no test, and the spread over held-out pieces is given
-//! as what it is. No p-value is given that the data cannot carry.
+//! Values of a record are compared exactly unless its experiment gives a tolerance, and only where they are of the same predictions
+//! (`comparability`). With several runs a side the verdict comes from an exact test across runs; with one a side there is no test, and
+//! the spread over held-out pieces is given as what it is. No p-value is given that the data cannot carry.
 
+mod comparability;
 mod configuration;
 pub mod curve;
+pub mod equivalence;
 mod evaluation;
 mod export;
+mod groups;
 mod measurement;
 mod page;
 pub mod reproduction;
@@ -24,13 +27,16 @@ use serde::Serialize;
 
 use crate::bail_usage;
 use crate::ensure_usage;
+use crate::metric::Direction;
 use crate::run::StoredRun;
+use comparability::Comparability;
 
 pub use configuration::Difference;
 pub use curve::{Curves, FirstDifference, first_difference};
 pub use evaluation::PieceNoise;
 pub use export::{to_csv, to_json};
-pub use measurement::{GroupTest, Measured, Measurement, Verdict, covers_glob};
+pub use groups::GroupTest;
+pub use measurement::{Measured, Measurement, Verdict, covers_glob};
 pub use page::{significant, to_markdown, to_text};
 
 /// Which value of a curve is compared.
@@ -117,9 +123,26 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether any metric regressed, or became NaN.
-    pub fn has_regressed(&self) -> bool {
-        self.measurements.iter().any(|it| it.is_regression())
+    /// The metrics that a test says are worse, or that became NaN: `split/metric`.
+    pub fn regressions(&self) -> Vec<String> {
+        self.named(Measurement::is_regression)
+    }
+
+    /// The metrics that are worse, but in no test: with one run on a side there is none.
+    pub fn untested_regressions(&self) -> Vec<String> {
+        self.named(|it| it.is_untested_regression())
+    }
+
+    /// The metrics that could be better or worse, and are not of the same predictions.
+    pub fn not_comparable(&self) -> Vec<String> {
+        self.named(|it| it.verdict == Verdict::NotComparable && it.direction != Direction::Neutral)
+    }
+
+    fn named(&self, chosen: impl Fn(&Measurement) -> bool) -> Vec<String> {
+        let chosen = self.measurements.iter().filter(|it| chosen(it));
+        chosen
+            .map(|it| format!("{}/{}", it.split, it.metric))
+            .collect()
     }
 }
 
@@ -147,17 +170,9 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
     runs.dedup_by(|one, other| one.path == other.path);
     note_states(runs.into_iter(), &mut notes);
     let differences = configuration::differences(&a, &b)?;
-    if differences
-        .iter()
-        .any(|it| it.section == "corpus" && it.key == "fingerprint")
-    {
-        notes.push(
-            "the corpora differ, so losses per token or step are not of the same predictions"
-                .into(),
-        );
-    }
-
-    let (measurements, timings) = measurement::measure(&a, &b, options)?;
+    let every: Vec<&StoredRun> = a.iter().chain(&b).copied().collect();
+    let comparability = Comparability::of(&every)?;
+    let (measurements, timings) = measurement::measure(&a, &b, options, &comparability)?;
     if measurements.is_empty() {
         match &options.only {
             Some(glob) => bail_usage!("no metric at {} matches '{glob}'", options.at),
@@ -167,7 +182,10 @@ pub fn compare(a: &[StoredRun], b: &[StoredRun], options: &Options) -> Result<Co
     let (mut curves, mut piece_noise) = (None, Vec::new());
     if let ([a], [b]) = (&a[..], &b[..]) {
         curves = Some(curve::side_by_side(a, b, options.only.as_deref())?);
-        piece_noise = evaluation::piece_noise(a, b, &mut notes)?;
+        piece_noise = match comparability.why_not("nll_per_step") {
+            None => evaluation::piece_noise(a, b, &mut notes)?,
+            Some(_) => Vec::new(),
+        };
     }
     let name = |runs: &[&StoredRun]| runs.iter().map(|it| run_name(it)).collect();
     Ok(Comparison {

@@ -5,6 +5,7 @@ use crate::text_table::{aligned, markdown};
 
 use super::measurement::{Measured, Measurement, Verdict};
 use super::{At, Comparison, RunName};
+use crate::statistics::MEANING;
 
 /// The comparison for a terminal; with `all`, unchanged metrics and timings too.
 pub fn to_text(comparison: &Comparison, all: bool) -> String {
@@ -198,10 +199,32 @@ fn metrics(comparison: &Comparison, all: bool) -> Part {
             comparison.measurements.len()
         ));
     }
+    let name = |row: &Measurement| format!("{}/{}", row.split, row.metric);
+    let mut refused: Vec<(&String, Vec<String>)> = Vec::new();
     for row in &shown {
-        if let Some(reason) = &row.reason {
-            lines.push(format!("{}/{}: {reason}", row.split, row.metric));
+        let Some(reason) = &row.reason else { continue };
+        if row.verdict != Verdict::NotComparable {
+            lines.push(format!("{}: {reason}", name(row)));
+            continue;
         }
+        match refused.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, rows)) => rows.push(name(row)),
+            None => refused.push((reason, vec![name(row)])),
+        }
+    }
+    for (reason, rows) in refused {
+        lines.push(format!("not comparable, {reason}: {}", rows.join(", ")));
+    }
+    let tested = shown.iter().any(|row| row.test.is_some());
+    let better_or_worse = |row: &&Measurement| {
+        matches!(row.verdict, Verdict::Improved | Verdict::Regressed) && row.test.is_none()
+    };
+    if tested {
+        lines.push(MEANING.to_owned());
+    } else if shown.iter().any(better_or_worse) {
+        lines.push(
+            "one run a side: improved and regressed say which value is better, and no test that this is more than chance".to_owned(),
+        );
     }
     let rows = shown
         .iter()
@@ -258,12 +281,11 @@ fn grouped_row(row: &Measurement) -> Vec<String> {
         row.mean_a().unwrap_or(f64::NAN),
         row.mean_b().unwrap_or(f64::NAN),
     );
-    let shown =
-        |side: &[Measured], text: String, deviation: Option<f64>| match (side.len(), deviation) {
-            (0, _) => "–".to_string(),
-            (n, Some(deviation)) => format!("{text} ± {} (n = {n})", significant(deviation, 2)),
-            (n, None) => format!("{text} (n = {n})"),
-        };
+    let shown = |side: &[Measured], text: String, half: Option<f64>| match (side.len(), half) {
+        (0, _) => "–".to_string(),
+        (n, Some(half)) => format!("{text} ± {} (n = {n})", significant(half, 2)),
+        (n, None) => format!("{text} (n = {n})"),
+    };
     let test = row.test.as_ref();
     let interval = test
         .and_then(|it| it.interval)
@@ -271,8 +293,8 @@ fn grouped_row(row: &Measurement) -> Vec<String> {
     let p = test.map(|it| format!("{} ({})", significant(it.p, 3), significant(it.p_holm, 3)));
     vec![
         named(row),
-        shown(&row.a, a, test.map(|it| it.deviation_a)),
-        shown(&row.b, b, test.map(|it| it.deviation_b)),
+        shown(&row.a, a, test.and_then(|it| it.half_width_a)),
+        shown(&row.b, b, test.and_then(|it| it.half_width_b)),
         delta(row),
         percent(row),
         interval.unwrap_or_else(|| "–".into()),

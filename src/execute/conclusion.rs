@@ -102,7 +102,8 @@ fn score_held_out<D: Backend>(
             &mut |_| {},
         )?;
         if split == Split::Test && !scores.is_empty() {
-            log_score(run, trainer.step(), trainer.epoch(), split, &scores, data);
+            let (step, epoch) = trainer.judged_at();
+            log_score(run, step, epoch, split, &scores, data);
         }
         let row = |score: PieceScore| Evaluation {
             split: split.name().to_owned(),

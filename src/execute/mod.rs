@@ -4,32 +4,31 @@
 
 mod conclusion;
 mod footprint;
+mod material;
 mod samples;
 mod scoring;
 mod trained;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
-use serde_json::json;
 
-use crate::corpus::split::{Split, assign};
 use crate::corpus::{Corpus, OpenOptions};
 use crate::device::Device;
-use crate::encoding::cache;
-use crate::encoding::dataset::{Dataset, Piece};
+use crate::encoding::dataset::Dataset;
 use crate::exit_code::OrUsage;
 use crate::experiment::Experiment;
 use crate::kernel::{KernelPath, Kernels};
 use crate::model::backend::{Backend, Runtime};
 use crate::report;
-use crate::run::{Checkpoint, CorpusIdentity, Environment, Run};
+use crate::run::{Checkpoint, Environment, Run};
+use crate::tell;
 use crate::training::data::Data;
 use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
 use footprint::ensure_fits;
 pub use footprint::{expected_vocabulary, footprint};
+pub use material::{Material, read_dataset};
 pub use scoring::{Scored, recorded_corpus, score};
 pub use trained::{Music, Trained};
 
@@ -97,28 +96,28 @@ impl Machine {
     }
 }
 
-/// Executes `experiment` into `run`, from `checkpoint` if there is one. `watch` hears of every training step.
+/// Executes `experiment` into `run` with what was read for it, from `checkpoint` if there is one. `watch` hears of every training step.
 ///
 /// # Errors
-/// When the corpus cannot be had, training fails, or the record cannot be written. The run's status is the caller's to set.
+/// When training fails, or the record cannot be written. The run's status is the caller's to set.
 pub fn execute(
     experiment: &Experiment,
     machine: Machine,
+    material: &Material,
     run: &mut Run,
     checkpoint: Option<Checkpoint>,
     interrupted: &AtomicBool,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Ending> {
-    let smoke = run.record().smoke;
     if let Some(notice) = &machine.notice {
         run.event(notice)?;
     }
-    let started = Instant::now();
-    let options = machine.open_options();
-    let corpus = Corpus::open(&experiment.corpus, &options)?;
-    let dataset = read_dataset(experiment, &corpus, &options, smoke, machine.threads)?;
-    run.set_corpus(identity(&corpus, &dataset))?;
-    let seconds = started.elapsed().as_secs_f64();
+    let Material {
+        corpus,
+        dataset,
+        seconds,
+    } = material;
+    run.set_corpus(material.identity())?;
     run.note(&format!(
         "read corpus '{}': {} pieces, {} tokens, {} in the vocabulary, in {seconds:.1} s",
         corpus.name,
@@ -132,14 +131,13 @@ pub fn execute(
     if machine.device != Device::Cpu {
         let need = footprint(experiment, dataset.vocabulary.len());
         let note = format!("training takes of the device's memory {need}");
-        eprintln!("{note}");
+        tell!("{note}");
         run.note(&note)?;
-        ensure_fits(&need, &machine.device)?;
     }
     let mut stage = Stage {
         experiment,
-        corpus: &corpus,
-        dataset: &dataset,
+        corpus,
+        dataset,
         run,
         checkpoint,
         interrupted,
@@ -178,6 +176,29 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Says on the terminal and in the record that a held-out split is empty, and what follows; once, not at every resumption.
+    fn tell_what_is_not_held_out(&mut self, data: &Data) -> Result<()> {
+        let corpus = &self.corpus.name;
+        let mut lacking = Vec::new();
+        if data.valid.is_empty() {
+            lacking.push(format!(
+                "the valid split of '{corpus}' is empty: the last weights are kept, not the best, and nothing can stop early"
+            ));
+        }
+        if data.test.is_empty() {
+            lacking.push(format!(
+                "the test split of '{corpus}' is empty: the model is scored on no piece that it was not chosen by"
+            ));
+        }
+        for warning in lacking {
+            tell!("warning: {warning}");
+            if self.run.record().events.iter().all(|it| it.what != warning) {
+                self.run.event(warning)?;
+            }
+        }
+        Ok(())
+    }
+
     fn train_and_conclude<D: Backend>(&mut self, runtime: Runtime<D>) -> Result<Ending> {
         let Experiment {
             model,
@@ -187,6 +208,7 @@ impl Stage<'_> {
         } = self.experiment;
         let smoke = self.run.record().smoke;
         let data = data_of(self.experiment, self.dataset, smoke)?;
+        self.tell_what_is_not_held_out(&data)?;
         let mut trainer = Trainer::new(
             model,
             training,
@@ -251,74 +273,4 @@ impl Stage<'_> {
 fn data_of<'a>(experiment: &Experiment, dataset: &'a Dataset, smoke: bool) -> Result<Data<'a>> {
     let limit = smoke.then_some(SMOKE_SYMBOLS);
     Data::new(dataset, experiment.encoding.kind, limit)
-}
-
-/// The corpus as token ids, split as the experiment says; a smoke run reads the first pieces of each split.
-pub fn read_dataset(
-    experiment: &Experiment,
-    corpus: &Corpus,
-    options: &OpenOptions,
-    smoke: bool,
-    threads: usize,
-) -> Result<Dataset> {
-    let splits = assign(&experiment.split, corpus)?;
-    let mut chosen: Vec<usize> = (0..corpus.len()).collect();
-    if smoke {
-        let mut left = Split::ALL.map(|_| SMOKE_PIECES);
-        chosen.retain(|&piece| {
-            let left = &mut left[splits[piece] as usize];
-            let keep = *left > 0;
-            *left = left.saturating_sub(1);
-            keep
-        });
-    }
-    let read = |index: usize| {
-        let piece = chosen[index];
-        Ok(Piece {
-            name: corpus.source(piece).name.clone(),
-            split: splits[piece],
-            reading: corpus.read(piece)?,
-        })
-    };
-    let Experiment {
-        encoding,
-        vocabulary,
-        ..
-    } = experiment;
-    let build = || Dataset::build(chosen.len(), read, encoding, vocabulary, threads);
-    if smoke {
-        return build();
-    }
-    let entry = cache::entry(
-        &options.cache,
-        &corpus.fingerprint,
-        &format!("{:?}", experiment.split),
-        encoding,
-        vocabulary,
-    );
-    let (dataset, notices) = cache::load_or_build(&entry.path, &entry.key, build)?;
-    for notice in notices {
-        eprintln!("{notice}");
-    }
-    Ok(dataset)
-}
-
-/// Exactly what was read, for the record.
-fn identity(corpus: &Corpus, dataset: &Dataset) -> CorpusIdentity {
-    CorpusIdentity {
-        name: corpus.name.clone(),
-        fingerprint: corpus.fingerprint.clone(),
-        stand_in: corpus.stand_in_for.clone(),
-        synthetic: corpus.synthetic,
-        origin: corpus.origin.clone(),
-        details: json!({
-            "title": corpus.title,
-            "licence": corpus.licence,
-            "pieces": dataset.pieces.len(),
-            "tokens": dataset.tokens.len(),
-            "vocabulary": dataset.vocabulary.len(),
-            "repaired": dataset.pieces.iter().filter(|piece| !piece.remarks.is_empty()).count(),
-            "rejected": dataset.rejected.len(),
-        }),
-    }
 }

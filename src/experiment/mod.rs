@@ -4,12 +4,13 @@
 //! this file composes them, so that the resolved experiment spells out every value that a run depends on.
 
 mod location;
+pub mod overrides;
 mod written;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -24,6 +25,7 @@ use crate::exit_code::OrUsage;
 use crate::generate::SamplesConfig;
 use crate::metric::METRICS;
 use crate::model::{ModelConfig, ModelKind};
+use crate::run::read_regular;
 use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
 
@@ -42,10 +44,14 @@ const FIXED_BY_CHECKPOINTS: [&str; 9] = [
 
 /// Whether training cannot go on from a checkpoint when the setting `key` is another, such as `model.hidden`.
 pub fn is_fixed_by_checkpoints(key: &str) -> bool {
-    FIXED_BY_CHECKPOINTS.iter().any(|fixed| {
-        let below = key.strip_prefix(fixed);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
+    FIXED_BY_CHECKPOINTS.iter().any(|fixed| covers(fixed, key))
+}
+
+/// Whether the dotted key `key` is `setting` or above it.
+pub fn covers(key: &str, setting: &str) -> bool {
+    setting
+        .strip_prefix(key)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A declarative experiment: what to train on what, how to judge it, and what the paper claims of it.
@@ -97,6 +103,10 @@ pub struct Experiment {
     /// What was chosen because the paper is silent: dotted key → reason. A key covers all keys below it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub chosen: BTreeMap<String, String>,
+    /// What the command line set to another value than the file: dotted key → the file's value. No reason of `paper` or `chosen` is of
+    /// these values, whatever key it stands under. Absent in a file, and in records of an older harness, which do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_on_command_line: Option<BTreeMap<String, String>>,
     /// The paper's numbers and sentences that this experiment can test.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
@@ -108,7 +118,8 @@ impl Experiment {
     /// An error names the file, the line, the field and, for a misspelt one, the nearest valid name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let resolve = |text: &str| {
-            let experiment = Self::resolve(text, tree(path, text, MOST_BASES)?, overrides)?;
+            let mut experiment = Self::resolve(text, tree(path, text, MOST_BASES)?, overrides)?;
+            experiment.changed_on_command_line.get_or_insert_default();
             let corpus = &experiment.corpus;
             let exists = catalogue::find(corpus).is_some() || Path::new(corpus).exists();
             let missing = || anyhow!("corpus: {}", unknown(corpus));
@@ -135,8 +146,9 @@ impl Experiment {
 
     /// `tree` with the overrides. `text` is what errors are located in: all of the tree, or what lies over its base.
     fn resolve(text: &str, mut tree: Value, overrides: &[String]) -> Result<Self> {
+        let file = tree.clone();
         for entry in overrides {
-            apply_override(&mut tree, entry)?;
+            overrides::apply(&mut tree, entry)?;
         }
         let mut experiment: Result<Self> =
             serde_yaml::from_value(tree).map_err(|error| explain(error, text));
@@ -144,10 +156,14 @@ impl Experiment {
             experiment =
                 experiment.with_context(|| format!("with the overrides {}", overrides.join(", ")));
         }
-        let experiment = experiment?;
+        let mut experiment = experiment?;
         experiment
             .check()
             .map_err(|error| located(error, text, overrides))?;
+        if !overrides.is_empty() {
+            let file = serde_yaml::from_value(file).map_err(|error| explain(error, text))?;
+            overrides::tell_changes(&file, &mut experiment)?;
+        }
         Ok(experiment)
     }
 
@@ -217,9 +233,12 @@ impl Experiment {
 /// The most experiments in a chain of bases; a longer one is taken for a circle.
 const MOST_BASES: usize = 8;
 
+/// The most bytes of an experiment's file.
+const LARGEST: u64 = 4 << 20;
+
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read experiment '{}'", path.display()))
+    let text = || -> Result<String> { Ok(String::from_utf8(read_regular(path, LARGEST)?)?) };
+    text().with_context(|| format!("failed to read experiment '{}'", path.display()))
 }
 
 /// The keys and values of an experiment's text, or of as much of one as stands over a base.
@@ -263,29 +282,6 @@ fn lay_over(below: &mut Value, above: Value) {
         }
         (below, above) => *below = above,
     }
-}
-
-/// Sets one dotted key of a YAML tree: `training.epochs=3`.
-fn apply_override(root: &mut Value, entry: &str) -> Result<()> {
-    let (path, text) = entry
-        .split_once('=')
-        .ok_or_else(|| anyhow!("override '{entry}' is not of the form key.path=value"))?;
-    let new: Value = serde_yaml::from_str(text)
-        .with_context(|| format!("override '{entry}': the value is not YAML"))?;
-    let mut place = root;
-    for key in path.split('.') {
-        if place.is_null() {
-            *place = Value::Mapping(Default::default());
-        }
-        place = match place {
-            Value::Mapping(mapping) => mapping.entry(key.into()).or_insert(Value::Null),
-            _ => {
-                bail!("override '{entry}': '{key}' has no place, what is above it is not a mapping")
-            }
-        };
-    }
-    *place = new;
-    Ok(())
 }
 
 /// How deep lists and mappings may nest: the parser's own limit, which it reaches only after time that grows with the square.
@@ -447,23 +443,5 @@ mod tests {
             Experiment::load(&path("variant.yaml"), &[]).unwrap_err()
         );
         assert!(error.contains("is it a circle?"), "{error}");
-    }
-
-    #[test]
-    fn overrides_replace_values_and_are_checked_like_the_file() {
-        let overrides = [
-            "training.epochs=7".to_string(),
-            "model.layers=1".to_string(),
-        ];
-        let experiment = Experiment::parse(MINIMAL, &overrides).unwrap();
-        assert_eq!(
-            (experiment.training.epochs, experiment.model.layers),
-            (7, 1)
-        );
-        let error = Experiment::parse(MINIMAL, &["training.epoch=7".to_string()]).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("did you mean `epochs`?"),
-            "{error:#}"
-        );
     }
 }

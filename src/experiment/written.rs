@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Experiment, hint};
+use super::{Experiment, covers, hint};
 use crate::claim::Claim;
 use crate::measurable;
-use crate::run::flat_settings;
-
-/// The parts of an experiment that explain it and move no result.
-const NO_SETTINGS: [&str; 6] = ["title", "question", "base", "paper", "chosen", "claims"];
+use crate::run::{explains, flat_settings};
 
 /// Checks `experiment`, as it was read from a file.
 ///
@@ -19,7 +16,7 @@ const NO_SETTINGS: [&str; 6] = ["title", "question", "base", "paper", "chosen", 
 /// Begin with the dotted key at fault, and name the nearest valid name.
 pub fn check(experiment: &Experiment) -> Result<()> {
     let mut settings = flat_settings(&experiment.to_yaml())?;
-    settings.retain(|key, _| !NO_SETTINGS.iter().any(|part| covers(part, key)));
+    settings.retain(|key, _| !explains(key));
     for (part, reasons) in [("paper", &experiment.paper), ("chosen", &experiment.chosen)] {
         for key in reasons.keys() {
             ensure!(
@@ -41,13 +38,6 @@ pub fn check(experiment: &Experiment) -> Result<()> {
         check_claim(claim, &names, &settings)?;
     }
     Ok(())
-}
-
-/// Whether the dotted key `key` is `setting` or above it.
-fn covers(key: &str, setting: &str) -> bool {
-    setting
-        .strip_prefix(key)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn check_claim(claim: &Claim, names: &[String], settings: &BTreeMap<String, String>) -> Result<()> {

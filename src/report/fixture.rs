@@ -69,6 +69,8 @@ pub struct Options {
     pub synthetic: bool,
     /// Name `first` as what the experiment changes something of, and another learning rate.
     pub ablation: bool,
+    /// Say that the command line changed the hidden units.
+    pub changed: bool,
 }
 
 impl Default for Options {
@@ -81,13 +83,18 @@ impl Default for Options {
             chords: false,
             synthetic: false,
             ablation: false,
+            changed: false,
         }
     }
 }
 
 fn resolved(options: Options) -> String {
     let settings = format!("{{seed: {}, epochs: {},", options.seed, options.epochs);
-    let resolved = EXPERIMENT.replace("{seed: 1, epochs: 30,", &settings);
+    let mut resolved = EXPERIMENT.replace("{seed: 1, epochs: 30,", &settings);
+    if options.changed {
+        resolved = resolved.replace("hidden: 128", "hidden: 64");
+        resolved += "changed_on_command_line: {training.seed: '9', model.hidden: '128'}\n";
+    }
     if options.ablation {
         format!("base: ../first.yaml\n{resolved}")
             .replace("learning_rate: 0.002", "learning_rate: 0.1")

@@ -11,17 +11,6 @@ fn is_concluded(run: &RunRecord) -> bool {
     run.stored.record.concluded_at.is_some()
 }
 
-/// Keys of a resolved experiment that say nothing of what is computed.
-const PROSE: [&str; 7] = [
-    "title",
-    "question",
-    "claims",
-    "paper",
-    "chosen",
-    "tolerances",
-    "base",
-];
-
 /// Runs that differ in their training seed alone, and the one of them that figures of a single run show.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
@@ -36,10 +25,10 @@ impl<'a> Group<'a> {
 
     /// The group that stands for an experiment, of all its runs; `None` without any.
     ///
-    /// Of the finished runs at full size, those with the most epochs planned (of one that was concluded early: trained), of these the
-    /// newest decides which settings are shown; every such run with the same settings and corpus belongs to the group, for each seed the
-    /// newest, one trained to its end before one that was not. Without a finished run at full size, the newest finished run stands alone,
-    /// else the newest.
+    /// Of the finished runs at full size, those of the experiment as its file has it, else those that the command line changed; of these
+    /// those with the most epochs planned (of one that was concluded early: trained), of these the newest decides which settings are
+    /// shown; every such run with the same settings and corpus belongs to the group, for each seed the newest, one trained to its end
+    /// before one that was not. Without a finished run at full size, the newest finished run stands alone, else the newest.
     pub fn choose(runs: impl Iterator<Item = &'a RunRecord> + Clone) -> Option<Self> {
         let newest = runs.clone().max_by_key(|run| {
             let epochs = run.number(match is_concluded(run) {
@@ -50,6 +39,7 @@ impl<'a> Group<'a> {
             (
                 run.counts(),
                 run.state == State::Finished,
+                run.counts() && !run.is_changed(),
                 if run.counts() { epochs as u64 } else { 0 },
                 run.stored.record.number,
             )
@@ -154,12 +144,9 @@ pub fn distinct(runs: &[&RunRecord], of: impl Fn(&RunRecord) -> String) -> Vec<S
     found
 }
 
-/// What differs between two resolved experiments besides prose and the training seed.
+/// What differs between what two resolved experiments compute, besides the training seed.
 pub fn changes(before: &Value, after: &Value) -> Vec<SettingChange> {
-    let says_nothing = |key: &str| {
-        let first = key.split('.').next().unwrap_or_default();
-        PROSE.contains(&first) || key == "training.seed"
-    };
+    let says_nothing = |key: &str| key.starts_with("tolerances") || key == "training.seed";
     let mut changes = changed_settings(&before.to_string(), &after.to_string())
         .expect("what is JSON is YAML as well");
     changes.retain(|change| !says_nothing(&change.key));
@@ -175,6 +162,7 @@ fn same_but_for_the_seed(a: &RunRecord, b: &RunRecord) -> bool {
     !a.resolved.is_null()
         && changes(&a.resolved, &b.resolved).is_empty()
         && changed_at(a) == changed_at(b)
+        && a.is_changed() == b.is_changed()
         && corpus(a) == corpus(b)
 }
 
@@ -182,6 +170,9 @@ fn same_but_for_the_seed(a: &RunRecord, b: &RunRecord) -> bool {
 mod tests {
     use super::*;
     use crate::report::fixture::{Options, make_run};
+    use crate::report::page::own_page;
+    use crate::report::table::hyperparameters;
+    use crate::report::verdict::{FigureTests, judge};
     use crate::run::Store;
 
     fn run(store: &Store, options: Options) -> RunRecord {
@@ -221,6 +212,56 @@ mod tests {
         let alone = Group::choose([&runs[4]].into_iter()).unwrap();
         assert_eq!(alone.runs().len(), 1);
         assert!(Group::choose(std::iter::empty()).is_none());
+    }
+
+    #[test]
+    fn a_run_that_the_command_line_changed_stands_for_its_experiment_only_alone_and_judges_no_claim()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("runs"), folder.path().join("records"));
+        let changed = Options {
+            changed: true,
+            ..of(1, 90)
+        };
+        let runs = [of(1, 30), changed].map(|options| run(&store, options));
+        let number = |group: &Group| group.shown().stored.record.number;
+        assert_eq!(number(&Group::choose(runs.iter()).unwrap()), 1);
+        let alone = Group::choose(runs[1..].iter()).unwrap();
+        assert_eq!(number(&alone), 2);
+        let verdicts = |group: &Group| -> Vec<String> {
+            let tests = FigureTests::of(group.runs().iter().map(|run| (*run, &run.claims[..])));
+            judge(&runs[0].claims, Some(group), &tests)
+                .into_iter()
+                .map(|it| it.verdict)
+                .map(|it| format!("{}: {}", it.name(), it.reason().unwrap_or_default()))
+                .collect()
+        };
+        let why = "not comparable: changed on the command line: model.hidden";
+        let judged = verdicts(&alone);
+        assert_eq!(
+            judged.iter().filter(|it| *it == why).count(),
+            5,
+            "{judged:?}"
+        );
+        assert!(judged.contains(&"not comparable: another machine".to_owned()));
+        assert!(verdicts(&Group::alone(&runs[0])).contains(&"reproduced: ".to_owned()));
+        let words = "model.hidden: 64 in place of 128";
+        assert_eq!(runs[1].changes_in_words().as_deref(), Some(words));
+        let page = own_page(&runs[1], &[]);
+        assert!(page.contains("Changed on the command line.") && page.contains(words));
+        let settings = hyperparameters::fill(&runs[1]).unwrap();
+        let row = settings
+            .rows
+            .iter()
+            .find(|row| row[0].text == "model.hidden");
+        let row: Vec<&str> = row.unwrap().iter().map(|cell| cell.text.as_str()).collect();
+        let expected = [
+            "model.hidden",
+            "64",
+            "changed on the command line",
+            "the file: 128",
+        ];
+        assert_eq!(row, expected, "the reason of `model` vouches for it");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Runs → pages: what a run's record holds, as figures, tables and pages. This room trains nothing and measures nothing anew.
 //!
 //! ```text
-//! record.rs      a run's folder → RunRecord, with what of it could not be read
+//! record.rs      a run's folder → RunRecord, with what of it could not be read; changed.rs: what the command line changed
 //! group.rs       RunRecords that differ in their training seed alone; seeds.rs: their means and intervals
 //! effort.rs      how much was trained against how much the paper trained
 //! figure/        Group → Drawing (SVG, CSV, places to point at); FIGURES is the list
@@ -16,6 +16,7 @@
 //! ```
 //! Everything is a function of the records alone, so that building twice gives the same bytes.
 
+pub mod changed;
 pub mod effort;
 pub mod experiment;
 pub mod figure;

@@ -2,7 +2,7 @@
 
 use super::table::Cell;
 use super::text::number;
-use crate::statistics::{mean, standard_deviation};
+use crate::statistics::{half_width, mean};
 
 /// How means over seeds are printed, for captions.
 pub const RULE: &str = "Where several training seeds were run, a number is their mean, and ± is half of its 95 % interval by \
@@ -41,14 +41,9 @@ impl OverSeeds {
         self.values().reduce(f64::max)
     }
 
-    /// Half the width of the 95 % interval of the mean by Student's t: `t · s / √n`. `None` of fewer than two values, or
-    /// where all are equal.
+    /// Half the width of the 95 % interval of the mean; see [`half_width`].
     pub fn half_width(&self) -> Option<f64> {
-        let values: Vec<f64> = self.values().collect();
-        let deviation = standard_deviation(&values);
-        let differ = values.windows(2).any(|pair| pair[0] != pair[1]);
-        let quantile = || t_quantile(values.len() as u32 - 1);
-        differ.then(|| quantile() * deviation / (values.len() as f64).sqrt())
+        half_width(&self.values().collect::<Vec<f64>>())
     }
 
     /// The mean as a cell; the interval below it, each seed's value within reach.
@@ -118,42 +113,6 @@ fn like(width: f64, beside: f64) -> String {
     }
 }
 
-/// The 97.5 % quantile of Student's t with so many degrees of freedom (at least 1).
-///
-/// By bisection of P(|T| ≤ t), a finite sum for whole degrees of freedom: Abramowitz & Stegun (1964), 26.7.3 and 26.7.4.
-fn t_quantile(freedom: u32) -> f64 {
-    let (mut low, mut high) = (0.0, 20.0);
-    for _ in 0..100 {
-        let middle = (low + high) / 2.0;
-        if within(middle, freedom) < 0.95 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    (low + high) / 2.0
-}
-
-/// P(|T| ≤ t) for Student's t with so many degrees of freedom.
-fn within(t: f64, freedom: u32) -> f64 {
-    let angle = (t / f64::from(freedom).sqrt()).atan();
-    let (sine, cosine) = angle.sin_cos();
-    let odd = freedom % 2 == 1;
-    // The terms of the sum have cos^k for k = 1, 3, … or 0, 2, …, up to freedom − 2.
-    let (mut term, mut sum) = (if odd { cosine } else { 1.0 }, 0.0);
-    let mut k = freedom % 2;
-    while k + 2 <= freedom {
-        sum += term;
-        k += 2;
-        term *= f64::from(k - 1) / f64::from(k) * cosine * cosine;
-    }
-    if odd {
-        std::f64::consts::FRAC_2_PI * (angle + sine * sum)
-    } else {
-        sine * sum
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,24 +124,6 @@ mod tests {
                 .map(|(seed, value)| (seed, *value, String::new()))
                 .collect(),
         )
-    }
-
-    #[test]
-    fn quantiles_are_those_of_the_tables() {
-        let table = [
-            (1, 12.7062),
-            (2, 4.3027),
-            (3, 3.1824),
-            (4, 2.7764),
-            (5, 2.5706),
-            (9, 2.2622),
-            (30, 2.0423),
-            (1000, 1.9623),
-        ];
-        for (freedom, quantile) in table {
-            let found = t_quantile(freedom);
-            assert!((found - quantile).abs() < 5e-5, "{freedom}: {found}");
-        }
     }
 
     #[test]

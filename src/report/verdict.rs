@@ -388,7 +388,7 @@ fn unjudged(claim: &Claim, run: &RunRecord) -> Option<Verdict> {
     } else if identity.is_some_and(|corpus| corpus.synthetic) {
         Some(Verdict::NotComparable("the corpus is synthetic".to_owned()))
     } else {
-        None
+        run.why_not_the_experiment().map(Verdict::NotComparable)
     }
 }
 

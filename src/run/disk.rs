@@ -1,12 +1,13 @@
 //! How this room writes files: whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::error::RunError;
+use super::record::RECORD;
 
 /// What the names of unfinished files begin with; a process that died may leave some behind, and they mean nothing.
 pub const UNFINISHED: &str = ".unfinished-";
@@ -66,6 +67,45 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
         }
         .into()
     })
+}
+
+/// The bytes of the file `path`, which a user named: refused if it is no file, since a pipe would be waited for and a device might never
+/// end, or if it has more than `most` bytes.
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    ensure!(
+        metadata.is_file(),
+        "it is no file but a folder, a pipe or a device"
+    );
+    let mut bytes = Vec::new();
+    // A file may grow, and some say that they are empty and are not.
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    ensure!(
+        bytes.len() as u64 <= most,
+        "it has more than {} MiB, which is too much",
+        most >> 20
+    );
+    Ok(bytes)
+}
+
+/// An error if `output`, which is about to be written, lies in the folder of a run: what is there is the run's own.
+pub fn ensure_outside_of_runs(output: &Path) -> Result<()> {
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // A folder that is not there holds no run; writing to it fails with a word of its own.
+    let Ok(folder) = folder.canonicalize() else {
+        return Ok(());
+    };
+    match folder.ancestors().find(|it| it.join(RECORD).is_file()) {
+        None => Ok(()),
+        Some(run) => bail!(
+            "'{}' lies in the folder of a run, '{}', whose files are its own: name a file elsewhere",
+            output.display(),
+            run.display()
+        ),
+    }
 }
 
 /// Makes a rename or a removal in `folder` last.
@@ -163,6 +203,42 @@ mod tests {
                 .contains("is no file")
         );
         assert!(of(&folder.path().join("absent")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_a_user_names_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("four");
+        fs::write(&path, b"1234").unwrap();
+        assert_eq!(read_regular(&path, 4).unwrap(), b"1234");
+        let refusal = |path: &Path, most| read_regular(path, most).unwrap_err().to_string();
+        assert!(refusal(&path, 3).contains("too much"));
+        assert!(refusal(folder.path(), 4).contains("is no file"));
+        #[cfg(unix)]
+        assert!(refusal(Path::new("/dev/zero"), 4).contains("is no file"));
+    }
+
+    #[test]
+    fn nothing_is_written_into_the_folder_of_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("0001-abcdef");
+        fs::create_dir_all(run.join("samples")).unwrap();
+        assert!(ensure_outside_of_runs(&run.join("a.mid")).is_ok());
+        fs::write(run.join(RECORD), "{}").unwrap();
+        for inside in ["a.mid", "samples/a.mid", "samples/../final.safetensors"] {
+            assert!(
+                ensure_outside_of_runs(&run.join(inside)).is_err(),
+                "{inside}"
+            );
+        }
+        assert!(ensure_outside_of_runs(&folder.path().join("a.mid")).is_ok());
+        assert!(ensure_outside_of_runs(&run.join("absent/a.mid")).is_ok());
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&run, &link).unwrap();
+            assert!(ensure_outside_of_runs(&link.join("a.mid")).is_err());
+        }
     }
 
     #[test]

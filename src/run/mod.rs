@@ -1,7 +1,7 @@
 //! What a run leaves on disk. This room deals in text, rows and named arrays; it knows no tensors and no music.
 //!
 //! ```text
-//! runs/<experiment>/<id>/          made before the corpus is read; <id> is <number>-<short hash>
+//! runs/<experiment>/<id>/          made when the corpus has been read; <id> is <number>-<short hash>
 //!   experiment.yaml                the resolved experiment: every default spelled out
 //!   record.json                    what ran, on what, where, how it ended; at the end every file's checksum
 //!   code.patch                     what the binary's code had that its commit had not, if anything
@@ -38,15 +38,17 @@ mod tests;
 
 pub use checkpoint::{ArrayData, Checkpoint, NamedArray, read_arrays, write_arrays};
 pub use code::CodeVersion;
-pub use disk::{create_folder, files_below, write_atomically};
+pub use disk::{
+    create_folder, ensure_outside_of_runs, files_below, read_regular, write_atomically,
+};
 pub use error::RunError;
 pub use metrics::{Metrics, Point, Row};
 pub use record::{
     CorpusIdentity, Environment, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts,
     Status,
 };
-pub use settings::{SettingChange, changed_settings, flat_settings};
-pub use store::{Listed, NewRun, Store};
+pub use settings::{SettingChange, changed_settings, explains, flat_settings};
+pub use store::{Listed, NewRun, Store, ensure_is_name};
 pub use stored::{State, StoredRun};
 pub use table::{ColumnKind, Table, Values};
 pub use verify::{Problem, Verification, is_compact};

@@ -203,9 +203,17 @@ impl Environment {
 }
 
 impl Record {
-    /// Reads the record of the run in `folder`.
+    /// Reads the record of the run in `folder`. Where other files of a run are and the record is not, it was lost.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
+        if !path.exists() && folder.join(EXPERIMENT).exists() {
+            return Err(RunError::Corrupt {
+                file: path,
+                reason: "it is gone, and nothing else says what this run is; put back a copy of it"
+                    .into(),
+            }
+            .into());
+        }
         let text = read_file(&path)?;
         let corrupt = |reason: String| RunError::Corrupt {
             file: path.clone(),
@@ -239,6 +247,22 @@ impl Record {
     /// Every process that worked on the run, in order.
     pub fn executions(&self) -> impl DoubleEndedIterator<Item = &Execution> {
         std::iter::once(&self.execution).chain(&self.resumed)
+    }
+
+    /// The processes whose work is in the run, in order: not those whose every step a later one did again.
+    pub fn telling_executions(&self) -> Vec<&Execution> {
+        let mut telling = Vec::new();
+        let mut done_again_from = u64::MAX;
+        for execution in self.executions().rev() {
+            let start = execution.from_step.unwrap_or(0);
+            // The last one wrote the end of the run, even where nothing was left to train.
+            if telling.is_empty() || start < done_again_from {
+                telling.push(execution);
+                done_again_from = start;
+            }
+        }
+        telling.reverse();
+        telling
     }
 
     /// The file of the resolved experiment that the run is of: of the one it was last changed to, where it was changed.
@@ -316,4 +340,33 @@ pub fn seal_holds(text: &str) -> bool {
     };
     let unsealed = text.replacen(&format!("\"seal\": \"{seal}\""), "\"seal\": \"\"", 1);
     sha256(unsealed.as_bytes()) == seal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_was_done_again_is_not_in_the_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/records/interrupted");
+        let mut record = Record::read(&folder).unwrap();
+        let mut told = |starts: &[Option<u64>]| -> Vec<Option<u64>> {
+            let executions = starts.iter().map(|from_step| Execution {
+                from_step: *from_step,
+                ..record.execution.clone()
+            });
+            let mut executions: Vec<Execution> = executions.collect();
+            record.execution = executions.remove(0);
+            record.resumed = executions;
+            let telling = record.telling_executions();
+            telling.iter().map(|it| it.from_step).collect()
+        };
+        assert_eq!(told(&[None]), [None]);
+        assert_eq!(told(&[None, Some(9), Some(20)]), [None, Some(9), Some(20)]);
+        // The second died before its first checkpoint, and of the third nothing is left either.
+        assert_eq!(told(&[None, Some(9), Some(9), Some(5)]), [None, Some(5)]);
+        assert_eq!(told(&[None, None]), [None]);
+        // Nothing was left to train, but the last one scored and sampled.
+        assert_eq!(told(&[None, Some(40)]), [None, Some(40)]);
+    }
 }

@@ -5,6 +5,23 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_yaml::Value;
 
+/// The parts of an experiment that explain it, and move no result.
+const EXPLANATIONS: [&str; 7] = [
+    "title",
+    "question",
+    "base",
+    "paper",
+    "chosen",
+    "changed_on_command_line",
+    "claims",
+];
+
+/// Whether the dotted key `key` is of a part of an experiment that explains it, and so is no setting.
+pub fn explains(key: &str) -> bool {
+    let part = key.split('.').next().unwrap_or_default();
+    EXPLANATIONS.contains(&part)
+}
+
 /// One setting that two experiments do not share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingChange {
@@ -37,13 +54,13 @@ pub fn flat_settings(yaml: &str) -> Result<BTreeMap<String, String>> {
     Ok(settings)
 }
 
-/// What differs between two resolved experiments, by key, and nothing that does not.
+/// The settings that differ between two resolved experiments, by key; what only explains them is none.
 pub fn changed_settings(before: &str, after: &str) -> Result<Vec<SettingChange>> {
     let (before, after) = (flat_settings(before)?, flat_settings(after)?);
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changes = keys
         .into_iter()
-        .filter(|key| before.get(*key) != after.get(*key));
+        .filter(|key| !explains(key) && before.get(*key) != after.get(*key));
     Ok(changes
         .map(|key| SettingChange {
             key: key.clone(),
@@ -113,7 +130,7 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_told() {
-        let after = "training:\n  seed: 2\n  rates: [0.1, 0.2]\n  momentum: null\nclaims:\n- value: 1\n- value: 2\nempty: {}\n";
+        let after = "training:\n  seed: 2\n  rates: [0.1, 0.2]\n  momentum: null\nclaims:\n- value: 1\n- value: 3\nempty: {}\ntitle: a\n";
         let changes: Vec<String> = changed_settings(BEFORE, after)
             .unwrap()
             .iter()

@@ -89,14 +89,7 @@ impl Store {
 
     /// Makes the folder of a new run, numbered and locked for this process, whose record says that it is running.
     pub fn create(&self, new: NewRun) -> Result<Run> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        ensure_usage!(
-            new.experiment
-                .starts_with(|c: char| c.is_ascii_alphanumeric())
-                && new.experiment.chars().all(is_plain),
-            "'{}' cannot name an experiment: a name has letters, digits, '_', '-' and '.', and begins with a letter or digit",
-            new.experiment
-        );
+        ensure_is_name(&new.experiment)?;
         let parent = self.runs.join(&new.experiment);
         create_folder(&parent)?;
         let _turn = wait_for_lock(&self.runs.join(".lock"))?;
@@ -191,7 +184,8 @@ impl Store {
     /// N-th newest), or the path of a run's folder. Runs of this machine come before published records.
     pub fn find(&self, name: &str) -> Result<StoredRun> {
         let as_path = Path::new(name);
-        if name.contains('/') && as_path.join(RECORD).is_file() {
+        let is_run = |file| as_path.join(file).is_file();
+        if name.contains('/') && (is_run(RECORD) || is_run(EXPERIMENT)) {
             return StoredRun::open(as_path, as_path.starts_with(&self.records));
         }
         let unknown = || RunError::Unknown {
@@ -218,6 +212,18 @@ impl Store {
         };
         listed.swap_remove(chosen.ok_or_else(unknown)?).run
     }
+}
+
+/// An error unless `name` can be the name of an experiment, which is that of a folder.
+pub fn ensure_is_name(name: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    ensure_usage!(
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(is_plain)
+            && name != REPORT,
+        "'{name}' cannot name an experiment: a name has letters, digits, '_', '-' and '.', begins with a letter or digit, and is not '{REPORT}'"
+    );
+    Ok(())
 }
 
 /// The run that was started last, among those of this machine if it has any. A run that cannot be read may be it, unless a later one

@@ -188,6 +188,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
         self.position.best
     }
 
+    /// The step and the epoch of the weights that are judged when training has ended: the best on what is held out, else the last.
+    pub fn judged_at(&self) -> (u64, u32) {
+        let last = (self.step, self.epoch());
+        self.best().map_or(last, |best| (best.step, best.epoch))
+    }
+
     /// Whether early stopping has ended the training.
     pub fn stopped_early(&self) -> bool {
         self.position.stopped_early

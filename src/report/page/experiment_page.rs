@@ -73,11 +73,14 @@ fn runs_table(report: &ExperimentReport) -> Table {
         let smoke = record.smoke.then(|| "smoke run".to_owned());
         let concluded = record.concluded_at;
         let concluded = concluded.map(|step| format!("concluded at step {step}"));
+        let changed = run.changes_in_words();
+        let changed = changed.map(|it| format!("changed on the command line: {it}"));
         vec![
             Cell::text(&record.id).with_detail(part(&record.id)),
             Cell::text(run.state.to_string())
                 .with_detail(smoke.or_else(|| record.reason.clone()))
-                .with_detail(concluded),
+                .with_detail(concluded)
+                .with_detail(changed),
             Cell {
                 text: record.seed.to_string(),
                 number: Some(record.seed as f64),
@@ -95,8 +98,8 @@ fn runs_table(report: &ExperimentReport) -> Table {
     Table {
         name: "runs",
         caption: "Every run of the experiment that is at hand, newest first. Held-out values are the best on valid. Of the finished runs \
-                  at full size, those with the most epochs planned are shown, of these the newest settings; a mean is over the seeds \
-                  that were run with them."
+                  at full size, those that the command line did not change come first, then those with the most epochs planned, of these \
+                  the newest settings; a mean is over the seeds that were run with them."
             .to_owned(),
         columns: vec!["run", "state", "seed", "epochs", "held-out loss", "held-out nats per step", "code"],
         rows: report.runs.iter().map(row).collect(),

@@ -89,8 +89,15 @@ pub fn run_facts(group: &Group) -> Markup {
         @if run.state != State::Finished {
             p.notice { strong { (outcome(run.state)) } @if let Some(reason) = &record.reason { " " (reason) "." } }
         }
+        @if let Some(changes) = run.changes_in_words() {
+            p.notice { strong { "Changed on the command line. " } "This is not the experiment as its file has it: " (changes) ". The file's reasons are not of these values, and claims that cannot be judged with them say so." }
+        }
         @if let Some(step) = record.changed_at() {
             p.notice { strong { "Changed on the way. " } "From step " (grouped(step)) " on the run went on as another experiment than it was started as; what was changed is told at the end of this page." }
+        }
+        @let empty = empty_splits(run);
+        @if !empty.is_empty() {
+            p.notice { strong { "Nothing held out. " } (empty.join(" ")) }
         }
         @let concluded = concluded_runs(group);
         @if !concluded.is_empty() {
@@ -124,6 +131,24 @@ pub fn run_facts(group: &Group) -> Markup {
             div { dt { "device" } dd { (effort.devices) } }
         }
     }
+}
+
+/// What follows from each held-out split that has no symbol.
+fn empty_splits(run: &RunRecord) -> Vec<&'static str> {
+    let consequences = [
+        (
+            "corpus.valid.tokens",
+            "The valid split is empty, so what is judged are the last weights and not the best.",
+        ),
+        (
+            "corpus.test.tokens",
+            "The test split is empty, so the model is scored on no piece that it was not chosen by.",
+        ),
+    ];
+    let empty = consequences
+        .into_iter()
+        .filter(|(tokens, _)| run.number(tokens) == Some(0.0));
+    empty.map(|(_, consequence)| consequence).collect()
 }
 
 /// The runs that were concluded before the end of their training, and when.

@@ -32,7 +32,9 @@ pub fn fill(reports: &[ExperimentReport]) -> Option<Table> {
     for report in of_the_paper(reports) {
         let counts = |run: &RunRecord| {
             let corpus = run.stored.record.corpus.as_ref();
-            run.counts() && !corpus.is_some_and(|corpus| corpus.synthetic)
+            run.counts()
+                && run.why_not_the_experiment().is_none()
+                && !corpus.is_some_and(|corpus| corpus.synthetic)
         };
         let Some(group) = report.group.as_ref().filter(|it| counts(it.shown())) else {
             continue;

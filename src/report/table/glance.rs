@@ -172,9 +172,12 @@ fn opening(report: &ExperimentReport) -> Vec<Cell> {
             let several = (seeds > 1).then(|| format!("{seeds} seeds"));
             let early = group.concluded();
             let early = (early > 0).then(|| format!("{early} concluded early"));
+            let changed = group.shown().changes_in_words();
+            let changed = changed.map(|it| format!("changed on the command line: {it}"));
             Cell::text(group.shown().state.to_string())
                 .with_detail(several)
                 .with_detail(early)
+                .with_detail(changed)
         }
     };
     vec![name.with_detail(Some(report.title.clone())), runs]

@@ -2,29 +2,32 @@
 
 use serde_json::Value;
 
+use super::super::changed::Changed;
 use super::super::record::RunRecord;
 use super::{Cell, Table};
+use crate::experiment::covers;
+use crate::run::explains;
 
-/// Keys that are prose or have a table of their own.
-const LEFT_OUT: [&str; 6] = ["title", "question", "base", "claims", "paper", "chosen"];
+/// Where a value is from that the command line set.
+const CHANGED: &str = "changed on the command line";
 
 /// The settings of a run; `None` if its experiment cannot be read.
 pub fn fill(run: &RunRecord) -> Option<Table> {
     let mut settings = Vec::new();
     let fields = run.resolved.as_object()?.iter();
-    for (key, value) in fields.filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())) {
+    for (key, value) in fields.filter(|(key, _)| !explains(key)) {
         flatten(key, value, &mut settings);
     }
-    let replaced = replaced(&run.stored.record.execution.command);
+    let changed = run.changed_settings();
     let rows = settings.into_iter().map(|(key, value)| {
-        let (mut source, mut reason) = source(run, &key);
-        if replaced
-            .iter()
-            .any(|it| key == *it || key.starts_with(&format!("{it}.")))
-        {
-            reason = format!("not the file's value ({source}: {reason})");
-            source = "changed for this run";
-        }
+        // A reason is of the file's value, even where it is of all that stands below a key.
+        let (source, reason) = match changed.iter().find(|it| covers(&it.key, &key)) {
+            None => source(run, &key),
+            Some(Changed { file, .. }) => {
+                let file = file.as_ref().map(|file| format!("the file: {file}"));
+                (CHANGED, file.unwrap_or_default())
+            }
+        };
         vec![
             Cell::text(key),
             value_cell(value),
@@ -33,7 +36,7 @@ pub fn fill(run: &RunRecord) -> Option<Table> {
         ]
     });
     let caption = "Every setting of the run. Chosen: the paper is silent in what is at hand, so harness decided, for the reason given. \
-                   Changed for this run: replaced on its command line.";
+                   Changed on the command line: not the value of the experiment's file, and no reason of the file is of it.";
     Some(Table {
         name: "settings",
         caption: caption.to_owned(),
@@ -70,22 +73,6 @@ fn source(run: &RunRecord, key: &str) -> (&'static str, String) {
     }
 }
 
-/// The keys that a command replaced with `-S key=value`.
-fn replaced(command: &[String]) -> Vec<&str> {
-    let mut keys = Vec::new();
-    let mut arguments = command.iter();
-    while let Some(argument) = arguments.next() {
-        let entry = match argument.strip_prefix("-S") {
-            Some("") => arguments.next().map(String::as_str),
-            Some(entry) => Some(entry.trim_start_matches('=')),
-            None if argument == "--set" => arguments.next().map(String::as_str),
-            None => argument.strip_prefix("--set="),
-        };
-        keys.extend(entry.and_then(|entry| Some(entry.split_once('=')?.0)));
-    }
-    keys
-}
-
 fn flatten<'a>(path: &str, value: &'a Value, settings: &mut Vec<(String, &'a Value)>) {
     match value {
         Value::Object(fields) => fields
@@ -105,28 +92,5 @@ fn value_cell(value: &Value) -> Cell {
             number: other.as_f64(),
             ..Cell::default()
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replaced_keys_are_found_however_they_are_written() {
-        let command = [
-            "run",
-            "a.yaml",
-            "-S",
-            "a.b=1",
-            "-Sc=2",
-            "-S=f=4",
-            "--set",
-            "d=x=y",
-            "--set=e=3",
-            "--smoke",
-        ];
-        let command = command.map(str::to_owned);
-        assert_eq!(replaced(&command), ["a.b", "c", "f", "d", "e"]);
     }
 }
