@@ -18,6 +18,7 @@ use crate::experiment::Experiment;
 use crate::model::backend::Backend;
 use crate::model::parameters;
 use crate::run::Run;
+use crate::tell;
 use crate::training::baselines::baselines;
 use crate::training::data::Data;
 use crate::training::evaluate::{PieceScore, evaluate};
@@ -144,7 +145,7 @@ fn analyse_embeddings<D: Backend>(
     let played = played(kind, encoding, &dataset.vocabulary);
     let analysis = analyse_all(&maps, &played, &experiment.analysis)?;
     for lowered in lowered_perplexities(&analysis.statistics) {
-        eprintln!("warning: {lowered}");
+        tell!("warning: {lowered}");
         run.event(lowered)?;
     }
     run.write_table(artifacts::EMBEDDINGS, &artifacts::embeddings_table(&maps)?)?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{SUMS, ro_crate};
 use crate::checksum::sha256_of_file;
+use crate::exit_code::OrUsage;
 use crate::run::{Problem, files_below};
 
 /// What was found when an export was checked.
@@ -29,12 +30,14 @@ pub struct Checked {
 /// # Errors
 /// When `folder` is no export or cannot be read. Damage is no error but listed.
 pub fn check(folder: &Path) -> Result<Checked> {
-    let sums = fs::read(folder.join(SUMS)).with_context(|| {
-        format!(
-            "'{}' is no whole export: it has no {SUMS} that can be read",
-            folder.display()
-        )
-    })?;
+    let sums = fs::read(folder.join(SUMS))
+        .with_context(|| {
+            format!(
+                "'{}' is no whole export: it has no {SUMS} that can be read",
+                folder.display()
+            )
+        })
+        .or_usage()?;
     let mut checked = Checked::default();
     let mut found = BTreeMap::new();
     for path in files_below(folder)? {

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 pub use check::{Checked, check};
@@ -38,6 +38,7 @@ pub use check::{Checked, check};
 use crate::artifacts::SAMPLES;
 use crate::checksum::sha256;
 use crate::corpus::catalogue;
+use crate::ensure_usage;
 use crate::report::record::RunRecord;
 use crate::run::{
     FileChecksum, RECORD, RunError, State, Store, StoredRun, create_folder, is_compact,
@@ -104,7 +105,7 @@ pub fn export_run(stored: StoredRun, folder: &Path) -> Result<Exported> {
 pub fn export_published(store: &Store, folder: &Path) -> Result<Exported> {
     ensure_empty(folder)?;
     let listed = store.list_published()?;
-    ensure!(
+    ensure_usage!(
         !listed.is_empty(),
         "'{}' has no published record: `harness report --publish RUN` makes one",
         store.records().display()
@@ -141,7 +142,7 @@ impl ExportedRun {
     /// Reads a run and chooses what is exported of it.
     fn read(stored: StoredRun) -> Result<Self> {
         let id = &stored.id;
-        ensure!(
+        ensure_usage!(
             stored.state() != State::Running,
             "run {id} is running: export it when it has ended"
         );
@@ -296,7 +297,7 @@ fn ensure_empty(folder: &Path) -> Result<()> {
     }
     let mut entries =
         fs::read_dir(folder).with_context(|| format!("failed to list '{}'", folder.display()))?;
-    ensure!(
+    ensure_usage!(
         entries.next().is_none(),
         "'{}' is not empty: name a new folder, so that nothing old is taken for a part of the export",
         folder.display()
