@@ -84,7 +84,7 @@ mod tests {
     fn the_catalogue_tells_the_vocabulary_where_nothing_is_cut_at_random() {
         let expected = |name| expected_vocabulary(&experiment(name));
         assert_eq!(expected("muse_piano_roll"), Some(39_289));
-        assert_eq!(expected("quickstart"), Some(419));
+        assert_eq!(expected("quickstart"), Some(345));
         assert_eq!(expected("bach_midi"), Some(35_060));
         assert_eq!(expected("muse_truncated"), None);
         assert!(expected("sigmoid").is_some());
