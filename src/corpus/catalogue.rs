@@ -1,9 +1,11 @@
 //! The catalogue: every corpus that harness knows by name (`data/corpora.yaml`), built into the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+
+use super::CorpusError;
 
 /// What the pieces of a corpus are made of, which decides how they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,42 @@ pub struct Entry {
     pub fingerprint: String,
     /// What must be counted in it: `all`, and each published split.
     pub counts: BTreeMap<String, Counts>,
+}
+
+impl Entry {
+    /// Which files belong to the corpus, by their SHA-256 and their length.
+    pub(super) fn membership(&self) -> impl Fn(&str, u64) -> bool {
+        let listed = |name: &String| -> HashSet<&'static str> {
+            let list = list(name).expect("a test checks that the catalogue names known lists");
+            list.into_iter().collect()
+        };
+        let keep = self.keep.as_ref();
+        let without = self.without.as_ref().map(listed).unwrap_or_default();
+        let only = keep.and_then(|keep| keep.list.as_ref()).map(listed);
+        let larger_than = keep.and_then(|keep| keep.larger_than);
+        move |digest, bytes| {
+            !without.contains(digest)
+                && only.as_ref().is_none_or(|only| only.contains(digest))
+                && larger_than.is_none_or(|limit| bytes > limit)
+        }
+    }
+
+    /// Checks that the fingerprint `found` is the one of the catalogue.
+    pub(super) fn check(
+        &self,
+        found: &str,
+        pieces: usize,
+        origin: &str,
+    ) -> Result<(), CorpusError> {
+        if found == self.fingerprint {
+            return Ok(());
+        }
+        Err(CorpusError::Integrity(format!(
+            "corpus '{}' from {origin} is not what the catalogue describes: {pieces} pieces with fingerprint {found} instead of \
+             {}",
+            self.name, self.fingerprint
+        )))
+    }
 }
 
 /// One place where a corpus can be had: exactly one of `mirror`, `url` and `pip`.

@@ -13,14 +13,15 @@ pub mod midi;
 pub mod musicxml;
 mod obtain;
 pub mod open;
+mod options;
 mod own;
+mod piece;
 pub mod roll;
 pub mod score;
 pub mod split;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -29,11 +30,11 @@ use walkdir::WalkDir;
 
 use cache::Pack;
 use catalogue::Format;
-use mat::Roll;
-pub use open::OpenOptions;
+pub use options::OpenOptions;
+pub use piece::Source;
+use piece::{Piece, Place};
 use score::Score;
 use serde::{Deserialize, Serialize};
-use split::Split;
 
 use crate::checksum::{hex, sha256};
 use crate::exit_code::{FAILED, INTEGRITY, USAGE};
@@ -140,17 +141,6 @@ pub struct Corpus {
     pieces: Vec<Piece>,
 }
 
-/// What is known of a piece without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Its path in the archive or directory, with `/`; `train/0` and so on for piano rolls. No other piece has the same.
-    pub name: String,
-    /// The SHA-256 of its bytes (see the catalogue for what they are), in lower-case hexadecimal.
-    pub sha256: String,
-    /// The published split, where there is one.
-    pub split: Option<Split>,
-}
-
 /// A file that was found but is no piece of the corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -167,22 +157,6 @@ pub enum WhyLeftOut {
     Duplicate(usize),
     /// The system would not let it be read.
     Unreadable(String),
-}
-
-/// A piece and where its bytes are.
-#[derive(Debug)]
-struct Piece {
-    source: Source,
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    Packed { pack: usize, file: usize },
-    File(PathBuf),
-    Held(Vec<u8>),
-    Roll(Roll),
-    Composed { seed: u64, index: usize },
 }
 
 impl Corpus {
@@ -251,18 +225,6 @@ impl Corpus {
     }
 }
 
-/// Gives pieces of the same name (an archive may have them) different ones, by their place.
-fn make_names_unique(pieces: &mut [Piece]) {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for piece in pieces {
-        let count = seen.entry(piece.source.name.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            write!(piece.source.name, "~{count}").expect("a string takes anything");
-        }
-    }
-}
-
 /// The fingerprint of pieces with these SHA-256s, in any order.
 pub fn fingerprint<'a>(digests: impl IntoIterator<Item = &'a str>) -> String {
     let mut sorted: Vec<&str> = digests.into_iter().collect();
@@ -273,6 +235,14 @@ pub fn fingerprint<'a>(digests: impl IntoIterator<Item = &'a str>) -> String {
         hasher.update("\n");
     }
     hex(&hasher.finalize())
+}
+
+/// The last part of a path.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Every file below `folder`, sorted by path; links are followed.
@@ -289,26 +259,6 @@ pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The text of a composed score that its SHA-256 is of.
-fn score_text(score: &Score) -> String {
-    let mut text = format!(
-        "ticks per beat {}\nduration {}\n",
-        score.ticks_per_beat, score.duration
-    );
-    for track in &score.tracks {
-        text.push_str("track\n");
-        for message in track {
-            let kind = match message.kind {
-                score::NoteKind::On => "on",
-                score::NoteKind::Off => "off",
-            };
-            writeln!(text, "{kind} {} {}", message.pitch, message.delta)
-                .expect("a string takes anything");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use super::archive::{self, Wanted};
 use super::cache::{self, PackWriter};
 use super::catalogue::{Address, Entry, Format};
-use super::open::{OpenOptions, check_fingerprint, file_name, membership, roll_pieces};
-use super::own::is_midi;
-use super::{CorpusError, fetch, files_below, fingerprint, mat};
+use super::midi::is_midi;
+use super::piece::roll_pieces;
+use super::{CorpusError, OpenOptions, fetch, file_name, files_below, fingerprint, mat};
 use crate::checksum::{sha256, sha256_of_file};
 
 /// Puts `entry` into the cache from the first address that has it, unless it is there and not wanted `again`.
@@ -165,7 +165,7 @@ fn pack(
             pieces.len(),
         )
     } else {
-        let belongs = membership(entry);
+        let belongs = entry.membership();
         let member = |name: &str, head: &[u8]| is_wanted(address, name, head);
         archive::visit(
             archive,
@@ -188,7 +188,7 @@ fn pack(
             writer.files().len(),
         )
     };
-    check_fingerprint(entry, &found, pieces, origin)?;
+    entry.check(&found, pieces, origin)?;
     writer.finish(&entry.name, origin)
 }
 

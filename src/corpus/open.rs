@@ -1,61 +1,17 @@
 //! Finding and fetching: from the name of a corpus, or a path of the user's own, to an open [`Corpus`].
 
-use std::collections::{HashMap, HashSet};
-use std::env;
+use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use rayon::prelude::*;
 
 use super::cache::{self, Pack};
-use super::catalogue::{self, Compose, Entry, Format};
-use super::fetch::Patience;
-use super::mat::{self, Roll};
+use super::catalogue::{self, Entry, Format};
 use super::obtain::obtain;
 use super::own::{open_directory, open_file, unreadable};
-use super::{
-    Corpus, CorpusError, Piece, Place, Source, counterpoint, fingerprint, make_names_unique,
-    score_text,
-};
-use crate::checksum::sha256;
-
-/// Where corpora are looked for and kept.
-#[derive(Debug, Clone)]
-pub struct OpenOptions {
-    /// The directory of cached corpora.
-    pub cache: PathBuf,
-    /// A directory of archives that is asked before any download.
-    pub mirror: Option<PathBuf>,
-    /// How patient downloads are.
-    pub patience: Patience,
-    /// Whether to tell on stderr what is being fetched.
-    pub progress: bool,
-}
-
-impl OpenOptions {
-    /// The cache from `HARNESS_DATA`, else `data/cache`; the mirror from `HARNESS_MIRROR`.
-    pub fn from_environment() -> Self {
-        let set = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        OpenOptions {
-            cache: set("HARNESS_DATA").unwrap_or_else(|| "data/cache".into()),
-            mirror: set("HARNESS_MIRROR"),
-            patience: Patience::default(),
-            progress: true,
-        }
-    }
-
-    /// Says `what` on stderr, if it is to be said.
-    pub(super) fn tell(&self, what: &str) {
-        if self.progress {
-            eprintln!("{what}");
-        }
-    }
-}
+use super::piece::{Piece, Place, composed_pieces, make_names_unique, roll_pieces};
+use super::{Corpus, CorpusError, OpenOptions, fingerprint, mat};
 
 impl Corpus {
     /// Opens a corpus of the catalogue by name, fetching it first if it is not cached; or the user's own MIDI files by the path
@@ -133,7 +89,7 @@ fn open_entry(entry: &Entry, catalogue: &[Entry], options: &OpenOptions) -> Resu
         packs.push(Pack::open(&cache::path(&options.cache, &part.name))?);
     }
     let pieces = match (&entry.compose, entry.format) {
-        (Some(compose), _) => composed(compose),
+        (Some(compose), _) => composed_pieces(compose),
         (None, Format::PianoRoll) => {
             packs[0].check(&[0])?;
             roll_pieces(mat::read(&packs[0].read(0)?)?)
@@ -163,29 +119,13 @@ fn open_entry(entry: &Entry, catalogue: &[Entry], options: &OpenOptions) -> Resu
         packs,
         pieces,
     };
-    check_fingerprint(entry, &corpus.fingerprint, corpus.len(), &corpus.origin)?;
+    entry.check(&corpus.fingerprint, corpus.len(), &corpus.origin)?;
     Ok(corpus)
-}
-
-pub(super) fn check_fingerprint(
-    entry: &Entry,
-    found: &str,
-    pieces: usize,
-    origin: &str,
-) -> Result<(), CorpusError> {
-    if found == entry.fingerprint {
-        return Ok(());
-    }
-    Err(CorpusError::Integrity(format!(
-        "corpus '{}' from {origin} is not what the catalogue describes: {pieces} pieces with fingerprint {found} instead of \
-         {}",
-        entry.name, entry.fingerprint
-    )))
 }
 
 /// The pieces of `packs` that belong to `entry`, each compared with its SHA-256, in the order of these.
 fn packed_pieces(entry: &Entry, packs: &[Pack]) -> Result<Vec<Piece>> {
-    let belongs = membership(entry);
+    let belongs = entry.membership();
     let mut pieces = HashMap::new();
     for (pack, opened) in packs.iter().enumerate() {
         let files = opened.manifest.files.iter().enumerate();
@@ -194,86 +134,17 @@ fn packed_pieces(entry: &Entry, packs: &[Pack]) -> Result<Vec<Piece>> {
             .collect();
         opened.check(&chosen.iter().map(|(file, _)| *file).collect::<Vec<_>>())?;
         for (file, packed) in chosen {
-            let source = Source {
-                name: packed.name.clone(),
-                sha256: packed.sha256.clone(),
-                split: None,
-            };
-            pieces.entry(packed.sha256.clone()).or_insert(Piece {
-                source,
-                place: Place::Packed { pack, file },
-            });
+            let (name, digest) = (packed.name.clone(), packed.sha256.clone());
+            let place = Place::Packed { pack, file };
+            pieces
+                .entry(digest.clone())
+                .or_insert(Piece::new(name, digest, place));
         }
     }
     let mut pieces: Vec<Piece> = pieces.into_values().collect();
     pieces.sort_by(|a, b| a.source.sha256.cmp(&b.source.sha256));
     make_names_unique(&mut pieces);
     Ok(pieces)
-}
-
-/// Whether a file belongs to `entry`, by its SHA-256 and its length.
-pub(super) fn membership(entry: &Entry) -> impl Fn(&str, u64) -> bool {
-    let listed = |name: &String| -> HashSet<&'static str> {
-        catalogue::list(name)
-            .expect("the catalogue is tested to name known lists")
-            .into_iter()
-            .collect()
-    };
-    let without = entry.without.as_ref().map(listed).unwrap_or_default();
-    let only = entry
-        .keep
-        .as_ref()
-        .and_then(|keep| keep.list.as_ref())
-        .map(listed);
-    let larger_than = entry.keep.as_ref().and_then(|keep| keep.larger_than);
-    move |digest, bytes| {
-        !without.contains(digest)
-            && only.as_ref().is_none_or(|only| only.contains(digest))
-            && larger_than.is_none_or(|limit| bytes > limit)
-    }
-}
-
-fn composed(compose: &Compose) -> Vec<Piece> {
-    let seed = compose.seed;
-    let piece = |index| {
-        let sha256 = sha256(score_text(&counterpoint::compose(seed, index)).as_bytes());
-        let source = Source {
-            name: format!("counterpoint/{seed}/{index}"),
-            sha256,
-            split: None,
-        };
-        Piece {
-            source,
-            place: Place::Composed { seed, index },
-        }
-    };
-    let mut pieces: Vec<Piece> = (0..compose.pieces).into_par_iter().map(piece).collect();
-    pieces.sort_by(|a, b| a.source.sha256.cmp(&b.source.sha256));
-    pieces
-}
-
-pub(super) fn roll_pieces(mut rolls: Vec<Roll>) -> Vec<Piece> {
-    rolls.sort_by_key(|roll| (roll.split, roll.id));
-    let piece = |roll: Roll| {
-        let name = format!("{}/{}", roll.split.name(), roll.id);
-        let source = Source {
-            name,
-            sha256: sha256(roll.text().as_bytes()),
-            split: Some(roll.split),
-        };
-        Piece {
-            source,
-            place: Place::Roll(roll),
-        }
-    };
-    rolls.into_par_iter().map(piece).collect()
-}
-
-pub(super) fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }
 
 #[cfg(test)]

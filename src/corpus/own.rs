@@ -9,40 +9,23 @@ use rayon::prelude::*;
 
 use super::archive::{self, Wanted};
 use super::catalogue::Format;
-use super::open::{file_name, roll_pieces};
-use super::{
-    Corpus, CorpusError, LeftOut, Piece, Place, Source, WhyLeftOut, files_below, fingerprint,
-    make_names_unique, mat,
-};
+use super::midi::is_midi;
+use super::piece::{Piece, Place, make_names_unique, roll_pieces};
+use super::{Corpus, CorpusError, LeftOut, WhyLeftOut, file_name, files_below, fingerprint, mat};
 use crate::checksum::sha256;
 
 /// The most bytes of a user's own archive that are held in memory.
 const HELD: usize = 1 << 30;
 
-/// Whether a file is meant to be MIDI, by its name or its first bytes (12 are enough).
-pub fn is_midi(name: &str, head: &[u8]) -> bool {
-    let last = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    let named = [".mid", ".midi", ".kar", ".rmi"]
-        .iter()
-        .any(|ending| last.ends_with(ending));
-    // "._x.mid" is what some archivers keep of a file's icon.
-    !last.starts_with("._")
-        && (named
-            || head.starts_with(b"MThd")
-            || head.starts_with(b"RIFF") && head.get(8..12) == Some(b"RMID"))
-}
-
 /// The MIDI files below `folder`, which the user calls `name`.
 pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
     let relative = |path: &Path| {
         let inside = path.strip_prefix(folder).unwrap_or(path);
-        inside
-            .components()
-            .map(|part| part.as_os_str().to_string_lossy())
-            .collect::<Vec<_>>()
-            .join("/")
+        let parts = inside.components();
+        let parts = parts.map(|part| part.as_os_str().to_string_lossy());
+        parts.collect::<Vec<_>>().join("/")
     };
-    // Read, hashed and let go: a large folder does not fit into memory.
+    // Only the checksum is kept: a large folder does not fit into memory.
     let examine = |path: PathBuf| -> Option<(String, PathBuf, Result<String, String>)> {
         let name = relative(&path);
         let head = match first_bytes(&path) {
@@ -59,38 +42,24 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
     };
     let files = files_below(folder).map_err(|err| unreadable(name, err))?;
     let found: Vec<_> = files.into_par_iter().filter_map(examine).collect();
-    let mut pieces = Vec::new();
-    let mut unreadable = Vec::new();
+    let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
     for (name, path, digest) in found {
         match digest {
-            Ok(sha256) => pieces.push(Piece {
-                source: Source {
-                    name,
-                    sha256,
-                    split: None,
-                },
-                place: Place::File(path),
-            }),
-            Err(why) => unreadable.push(LeftOut {
+            Ok(sha256) => pieces.push(Piece::new(name, sha256, Place::File(path))),
+            Err(why) => left_out.push(LeftOut {
                 name,
                 why: WhyLeftOut::Unreadable(why),
             }),
         }
     }
-    own(
-        name,
-        &format!("directory {name}"),
-        Format::Midi,
-        pieces,
-        unreadable,
-    )
+    own(name, "directory", Format::Midi, pieces, left_out)
 }
 
 /// The MIDI file, archive of MIDI files or piano rolls at `path`, which the user calls `name`.
 pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
     let kind = fs::metadata(path).map_err(|err| unreadable(name, err))?;
     if !kind.is_file() {
-        // Opening a pipe would wait for someone to write to it.
+        // Opening a pipe would wait until another program writes to it.
         return Err(CorpusError::Unknown(format!(
             "'{name}' is no corpus: it is a pipe, socket or device, and only files and directories are read"
         ))
@@ -99,94 +68,66 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
     let all_bytes = || read_score(path).map_err(|err| unreadable(name, err));
     let head = first_bytes(path).map_err(|err| unreadable(name, err))?;
     if archive::is_archive(&head) {
-        let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
-        let mut held = 0;
-        let wanted = Wanted {
-            member: &is_midi,
-            nested: false,
-        };
-        archive::visit(path, &wanted, &mut |name, bytes| {
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
-                Err(why) => {
-                    let why = WhyLeftOut::Unreadable(format!("{why:#}"));
-                    left_out.push(LeftOut { name, why });
-                    return Ok(());
-                }
-            };
-            held += bytes.len();
-            anyhow::ensure!(
-                held <= HELD,
-                "it holds more than {} MiB of MIDI files: unpack it, and name the folder",
-                HELD >> 20
-            );
-            let source = Source {
-                name,
-                sha256: sha256(&bytes),
-                split: None,
-            };
-            pieces.push(Piece {
-                source,
-                place: Place::Held(bytes),
-            });
-            Ok(())
-        })
-        .map_err(|err| {
+        let (pieces, left_out) = archive_pieces(path).map_err(|err| {
             CorpusError::Integrity(format!("failed to read the archive '{name}': {err:#}"))
         })?;
-        own(
-            name,
-            &format!("archive {name}"),
-            Format::Midi,
-            pieces,
-            left_out,
-        )
+        own(name, "archive", Format::Midi, pieces, left_out)
     } else if head.starts_with(b"MATLAB 5.0") {
-        let pieces = roll_pieces(mat::read(&all_bytes()?).map_err(|err| {
+        let rolls = mat::read(&all_bytes()?).map_err(|err| {
             CorpusError::Integrity(format!("failed to read the piano rolls '{name}': {err:#}"))
-        })?);
-        own(
-            name,
-            &format!("file {name}"),
-            Format::PianoRoll,
-            pieces,
-            Vec::new(),
-        )
+        })?;
+        let pieces = roll_pieces(rolls);
+        own(name, "file", Format::PianoRoll, pieces, Vec::new())
     } else if is_midi(name, &head) {
-        let sha256 = sha256(&all_bytes()?);
-        let source = Source {
-            name: file_name(path),
-            sha256,
-            split: None,
-        };
-        let pieces = vec![Piece {
-            source,
-            place: Place::File(path.into()),
-        }];
-        own(
-            name,
-            &format!("file {name}"),
-            Format::Midi,
-            pieces,
-            Vec::new(),
-        )
+        let digest = sha256(&all_bytes()?);
+        let piece = Piece::new(file_name(path), digest, Place::File(path.into()));
+        own(name, "file", Format::Midi, vec![piece], Vec::new())
     } else {
         Err(CorpusError::Unknown(format!(
-            "'{name}' is no corpus: a directory, a tar, tar.gz or zip archive of MIDI files, a MIDI file or a .mat would be"
+            "'{name}' is no corpus: only a directory, a tar, tar.gz or zip archive of MIDI files, a MIDI file or a .mat file is read"
         ))
         .into())
     }
 }
 
-/// The error for a path that is there but cannot be read.
+/// The MIDI files of the archive at `path`, and the members that cannot be read.
+fn archive_pieces(path: &Path) -> Result<(Vec<Piece>, Vec<LeftOut>)> {
+    let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
+    let mut held = 0;
+    let wanted = Wanted {
+        member: &is_midi,
+        nested: false,
+    };
+    archive::visit(path, &wanted, &mut |name, bytes| {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let why = WhyLeftOut::Unreadable(format!("{why:#}"));
+                left_out.push(LeftOut { name, why });
+                return Ok(());
+            }
+        };
+        held += bytes.len();
+        anyhow::ensure!(
+            held <= HELD,
+            "it holds more than {} MiB of MIDI files: unpack it, and name the folder",
+            HELD >> 20
+        );
+        pieces.push(Piece::new(name, sha256(&bytes), Place::Held(bytes)));
+        Ok(())
+    })?;
+    Ok((pieces, left_out))
+}
+
+/// The error for a path that exists but cannot be read.
 pub fn unreadable(name: &str, err: impl std::fmt::Display) -> CorpusError {
     CorpusError::Unavailable(format!("failed to read '{name}': {err}"))
 }
 
-/// A corpus of the user's own: ordered, and each content once.
+/// A corpus of the user's own, found in a directory, archive or file: sorted, and without duplicates.
 fn own(
     name: &str,
-    origin: &str,
+    found_in: &str,
     format: Format,
     mut found: Vec<Piece>,
     mut left_out: Vec<LeftOut>,
@@ -222,7 +163,7 @@ fn own(
         licence: "the user's own".into(),
         format,
         fingerprint: fingerprint(pieces.iter().map(|piece| piece.source.sha256.as_str())),
-        origin: origin.into(),
+        origin: format!("{found_in} {name}"),
         left_out,
         packs: Vec::new(),
         pieces,
@@ -240,7 +181,7 @@ fn read_score(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The first bytes of a file, enough to tell what it is.
+/// The first bytes of a file, enough to recognise its format.
 fn first_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     File::open(path)?.take(512).read_to_end(&mut head)?;
@@ -248,179 +189,4 @@ fn first_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::corpus::archive::tests::{tar_gz, zip};
-
-    const A: &[u8] = b"MThd first";
-    const B: &[u8] = b"MThd second";
-
-    fn names(corpus: &Corpus) -> Vec<&str> {
-        let mut names: Vec<_> = corpus
-            .sources()
-            .map(|source| source.name.as_str())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn open(path: &Path) -> Result<Corpus> {
-        Corpus::open(
-            path.to_str().unwrap(),
-            &crate::corpus::OpenOptions::from_environment(),
-        )
-    }
-
-    #[test]
-    fn a_directory_and_its_archives_are_the_same_corpus() {
-        let folder = tempfile::tempdir().unwrap();
-        let tunes = folder.path().join("tunes");
-        fs::create_dir_all(tunes.join("deep/er")).unwrap();
-        for (name, bytes) in [
-            ("a.MID", A),
-            ("deep/er/without_extension", B),
-            ("z copy.midi", A),
-            ("notes.txt", b"no"),
-        ] {
-            fs::write(tunes.join(name), bytes).unwrap();
-        }
-        let directory = open(&tunes).unwrap();
-        assert_eq!(names(&directory), ["a.MID", "deep/er/without_extension"]);
-        assert_eq!(
-            directory.fingerprint,
-            fingerprint([sha256(A).as_str(), sha256(B).as_str()])
-        );
-        let [left_out] = directory.left_out.as_slice() else {
-            panic!("{:?}", directory.left_out)
-        };
-        assert_eq!(left_out.name, "z copy.midi");
-        let WhyLeftOut::Duplicate(of) = left_out.why else {
-            panic!("{left_out:?}")
-        };
-        assert_eq!(directory.source(of).name, "a.MID");
-        for bytes in [
-            tar_gz(&[("q/a.mid", A), ("b", B), ("c.pdf", b"c")]),
-            zip(&[("b.kar", B), ("a.rmi", A)]),
-        ] {
-            let path = folder.path().join("packed");
-            fs::write(&path, bytes).unwrap();
-            let archive = open(&path).unwrap();
-            assert_eq!(archive.fingerprint, directory.fingerprint);
-            assert_eq!(archive.bytes(0).unwrap(), directory.bytes(0).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_piece_that_changes_after_it_was_opened_is_an_integrity_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.mid");
-        fs::write(&path, A).unwrap();
-        let corpus = open(folder.path()).unwrap();
-        corpus.read(0).unwrap();
-        fs::write(&path, B).unwrap();
-        let err = corpus.read(0).unwrap_err();
-        assert!(
-            matches!(err.downcast_ref(), Some(CorpusError::Integrity(_))),
-            "{err}"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_left_out_and_said() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("nowhere", folder.path().join("broken.mid")).unwrap();
-        fs::write(folder.path().join("a.mid"), A).unwrap();
-        let corpus = open(folder.path()).unwrap();
-        assert_eq!(names(&corpus), ["a.mid"]);
-        assert_eq!(corpus.left_out[0].name, "broken.mid");
-        assert!(
-            matches!(&corpus.left_out[0].why, WhyLeftOut::Unreadable(why) if why.contains("No such file"))
-        );
-    }
-
-    #[test]
-    fn a_member_that_is_too_large_or_damaged_is_left_out_and_the_others_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let large = vec![0; archive::MEMBER as usize + 1];
-        let mut packed = zip(&[("a.mid", A), ("large.mid", &large), ("b.mid", B)]);
-        // The checksum of the last member, in its own header and in the archive's directory.
-        let checksum = crc_of(&packed, "b.mid");
-        for at in (0..packed.len() - 4)
-            .filter(|at| packed[*at..*at + 4] == checksum)
-            .collect::<Vec<_>>()
-        {
-            packed[at] ^= 1;
-        }
-        let path = folder.path().join("own.zip");
-        fs::write(&path, packed).unwrap();
-        let corpus = open(&path).unwrap();
-        assert_eq!(names(&corpus), ["a.mid"]);
-        let why: Vec<(&str, String)> = corpus
-            .left_out
-            .iter()
-            .map(|it| (it.name.as_str(), format!("{:?}", it.why)))
-            .collect();
-        assert!(
-            why[0].0 == "large.mid" && why[0].1.contains("larger than 64 MiB"),
-            "{why:?}"
-        );
-        assert!(
-            why[1].0 == "b.mid" && why[1].1.contains("checksum"),
-            "{why:?}"
-        );
-        // A file of a folder has the same limit.
-        fs::create_dir(folder.path().join("own")).unwrap();
-        let file = File::create(folder.path().join("own/large.mid")).unwrap();
-        file.set_len(1 << 40).unwrap();
-        let corpus = open(&folder.path().join("own")).unwrap();
-        assert!(
-            matches!(&corpus.left_out[0].why, WhyLeftOut::Unreadable(why) if why.contains("larger than 64 MiB"))
-        );
-    }
-
-    /// The checksum that the zip `packed` gives for its member `name`.
-    fn crc_of(packed: &[u8], name: &str) -> [u8; 4] {
-        let mut zip = ::zip::ZipArchive::new(std::io::Cursor::new(packed)).unwrap();
-        zip.by_name(name).unwrap().crc32().to_le_bytes()
-    }
-
-    #[test]
-    fn a_pipe_is_refused_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        let error = open(&path).unwrap_err();
-        assert!(error.to_string().contains("is a pipe"), "{error}");
-    }
-
-    #[test]
-    fn names_that_lead_nowhere_and_folders_without_music_say_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let code = |path: &Path| {
-            let err = open(path).unwrap_err();
-            (
-                err.downcast_ref::<CorpusError>()
-                    .map(CorpusError::exit_code),
-                err.to_string(),
-            )
-        };
-        let (exit, text) = code(folder.path());
-        assert!(
-            exit == Some(3) && text.starts_with("there is no MIDI file"),
-            "{text}"
-        );
-        let (exit, text) = code(Path::new("clasical"));
-        assert!(
-            exit == Some(2) && text.ends_with("did you mean 'classical'?"),
-            "{text}"
-        );
-        let path = folder.path().join("letter.txt");
-        fs::write(&path, "dear").unwrap();
-        let (exit, text) = code(&path);
-        assert!(exit == Some(2) && text.contains("is no corpus"), "{text}");
-    }
-}
+mod tests;

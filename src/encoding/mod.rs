@@ -8,6 +8,7 @@ pub mod chord;
 pub mod dataset;
 pub mod midi_message;
 pub mod multi_hot;
+pub mod music;
 pub mod statistics;
 pub mod vocabulary;
 

@@ -160,5 +160,18 @@ fn smpte_ticks_per_beat(frames_per_second: u8, ticks_per_frame: u8) -> u16 {
     (frames * u16::from(ticks_per_frame) / 2).max(1)
 }
 
+/// Whether a file is meant to be MIDI, by its name or its first bytes (12 are enough).
+pub fn is_midi(name: &str, head: &[u8]) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    let named = [".mid", ".midi", ".kar", ".rmi"]
+        .iter()
+        .any(|ending| last.ends_with(ending));
+    // "._x.mid" is what some archivers keep of a file's icon.
+    !last.starts_with("._")
+        && (named
+            || head.starts_with(b"MThd")
+            || head.starts_with(b"RIFF") && head.get(8..12) == Some(b"RMID"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,13 @@
 //! Corpora from a mirror, from a server on this machine, from the cache, and from nowhere.
 
 use super::*;
+use crate::checksum::sha256;
 use crate::corpus::archive::tests::{tar_gz, zip};
 use crate::corpus::catalogue::Address;
 use crate::corpus::catalogue::Counts;
+use crate::corpus::fetch::Patience;
 use crate::corpus::fetch::tests::{Answer, serve};
-use crate::corpus::{Outcome, files_below};
+use crate::corpus::{Outcome, file_name, files_below};
 use std::time::Duration;
 
 /// A MIDI file of one note, of the given pitch.
