@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::report::record::RunRecord;
-use harness::run::{Point, State, StoredRun};
+use harness::run::{State, StoredRun};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -269,9 +269,10 @@ fn a_run_goes_on_as_another_experiment_only_where_that_is_accepted_and_says_so()
         .unwrap()
         .series("train", "learning_rate")
         .unwrap();
-    let (before, after): (Vec<&Point>, Vec<&Point>) = rates.iter().partition(|it| it.step <= step);
-    assert!(!before.is_empty() && before.iter().all(|it| it.value == 0.01));
-    assert!(!after.is_empty() && after.iter().all(|it| it.value == 0.005));
+    let expected = |at: u64| if at <= step { 0.01 } else { 0.005 };
+    assert!(rates.iter().all(|it| it.value == expected(it.step)));
+    let steps = [rates[0].step, rates[rates.len() - 1].step];
+    assert!(steps[0] <= step && steps[1] > step, "{steps:?}");
     let yaml = run.experiment_yaml().unwrap();
     assert!(yaml.contains("learning_rate: 0.005"), "{yaml}");
     let first = fs::read_to_string(path.join("experiment.yaml")).unwrap();

@@ -226,7 +226,7 @@ mod tests {
         };
         let ask = |question: Question| {
             let found = question
-                .ask(&rows, &played, &[map.clone()], &config)
+                .ask(&rows, &played, std::slice::from_ref(&map), &config)
                 .unwrap();
             assert_eq!(found.embedding, found.map);
             found.map.outcome(found.map.p_value).name()

@@ -398,7 +398,7 @@ mod tests {
         assert_eq!((found.value, found.lift, found.p_value), (1.0, 1.0, 0.001));
         assert_eq!(found.outcome(found.p_value), Outcome::Present);
         let outer: Vec<bool> = inner.iter().map(|it| !it).collect();
-        let found = of_centre(&[distances.clone()], &outer, 999, 0);
+        let found = of_centre(std::slice::from_ref(&distances), &outer, 999, 0);
         assert_eq!((found.value, found.lift), (0.0, -1.0));
         assert_eq!(found.outcome(1.0), Outcome::Absent);
         let mixed: Vec<bool> = (0..40).map(|i| i % 2 == 0).collect();

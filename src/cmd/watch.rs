@@ -83,8 +83,7 @@ fn left(run: &RunRecord, step: u64) -> Option<f64> {
     let ended = run
         .metrics
         .iter()
-        .filter(|row| row.split == "train" && row.metric == "loss")
-        .next_back()?;
+        .rfind(|row| row.split == "train" && row.metric == "loss")?;
     let planned = run.number("experiment.training.epochs")?;
     let steps = ended.step as f64 / f64::from(ended.epoch) * planned;
     let seconds = run.stored.record.seconds();

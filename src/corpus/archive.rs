@@ -1,7 +1,7 @@
-//! Archives: the members of a tar, tar.gz or zip file, read one by one without ever writing to a path that they name.
+//! Archives: reads the members of a tar, tar.gz or zip file one by one. It never writes to a path that a member names.
 //!
 //! An archive is not trusted: one that unpacks to far more than its size, has too many members, or names a path outside
-//! itself is refused; links and devices are passed over.
+//! itself is refused. Links and devices are skipped.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -17,11 +17,11 @@ const RATIO: u64 = 100;
 const TOTAL: u64 = 8 << 30;
 /// The largest member that is read.
 pub const MEMBER: u64 = 64 << 20;
-/// The most members that are looked at.
+/// The most members that an archive may have.
 const MEMBERS: u64 = 200_000;
 /// How deep zips inside zips are opened.
 const DEPTH: usize = 3;
-/// How much of a member `wanted` is shown.
+/// How many bytes of a member `wanted` sees.
 const HEAD: u64 = 12;
 
 /// What to read from an archive.
@@ -37,10 +37,11 @@ pub fn is_archive(head: &[u8]) -> bool {
     is_gzip(head) || is_zip(head) || is_tar(head)
 }
 
-/// Calls `visit` with the path and the bytes of each wanted member of the archive at `path`, in its order; or with why a member
-/// cannot be had, where that spoils no other: it is too large, or a zip has it damaged, encrypted or packed in an unknown way.
+/// Calls `visit` with the path and the bytes of each wanted member of the archive at `path`, in its order. A member that cannot be
+/// read comes with the reason, if the others can still be read: it is too large, or it is damaged, encrypted or packed in an unknown
+/// way in a zip.
 ///
-/// Fails on what is not an archive, on a damaged or truncated one, and on one that asks for too much.
+/// Fails if the file is not an archive, is damaged or truncated, or exceeds the limits.
 pub fn visit(path: &Path, wanted: &Wanted, visit: Visit) -> Result<()> {
     let mut file = File::open(path)?;
     let packed = file.metadata()?.len();
@@ -73,7 +74,7 @@ fn is_tar(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
 }
 
-/// What takes each wanted member: its path, and its bytes or why there are none.
+/// Receives each wanted member: its path, and its bytes or why they cannot be read.
 pub type Visit<'a> = &'a mut dyn FnMut(String, Result<Vec<u8>>) -> Result<()>;
 
 fn visit_tar(reader: impl Read, budget: &Budget, wanted: &Wanted, visit: Visit) -> Result<()> {
@@ -85,12 +86,12 @@ fn visit_tar(reader: impl Read, budget: &Budget, wanted: &Wanted, visit: Visit) 
             continue;
         }
         let name = checked_name(&String::from_utf8_lossy(&entry.path_bytes()))?;
-        // A tar goes on where its member ends, so that nothing can be read after one that cannot.
+        // In a tar, a member begins where the one before ends: after a damaged one, nothing can be read.
         let bytes = read_member(&mut entry, &name, wanted)
             .with_context(|| format!("failed to unpack '{name}'"))?;
         take_member(bytes, name, 1, budget, wanted, visit)?;
     }
-    // The rest is read too, so that a damaged end is noticed.
+    // Reads the rest too, to detect a damaged end.
     io::copy(&mut archive.into_inner(), &mut io::sink()).context("damaged end of the archive")?;
     Ok(())
 }
@@ -129,7 +130,7 @@ fn visit_zip(
     Ok(())
 }
 
-/// The bytes of the member called `name`, no more than one too many; nothing if it is not wanted.
+/// The bytes of the member `name`, at most one more than the limit. `None` if it is not wanted.
 fn read_member(reader: &mut dyn Read, name: &str, wanted: &Wanted) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     reader.take(HEAD).read_to_end(&mut bytes)?;
@@ -140,12 +141,12 @@ fn read_member(reader: &mut dyn Read, name: &str, wanted: &Wanted) -> Result<Opt
     Ok(Some(bytes))
 }
 
-/// Whether a member is a zip that is to be opened.
+/// Whether a member is a zip that has to be opened.
 fn is_inner(name: &str, head: &[u8], wanted: &Wanted) -> bool {
     wanted.nested && is_zip(head) && name.to_ascii_lowercase().ends_with(".zip")
 }
 
-/// Hands a member on, unless it was not wanted; opens it if it is a zip that may be opened.
+/// Passes a wanted member to `visit`, or opens it if it is a nested zip.
 fn take_member(
     bytes: Option<Vec<u8>>,
     name: String,
@@ -168,7 +169,7 @@ fn take_member(
         .with_context(|| format!("failed to unpack '{name}'"))
 }
 
-/// What is wrong with a file that has more than [`MEMBER`] bytes.
+/// The error for a file of more than [`MEMBER`] bytes.
 pub fn too_large() -> anyhow::Error {
     anyhow!(
         "it is larger than {} MiB, more than any score",
@@ -193,7 +194,7 @@ fn checked_name(name: &str) -> Result<String> {
     Ok(parts.join("/"))
 }
 
-/// What may still be unpacked.
+/// How much may still be unpacked.
 struct Budget {
     bytes: Cell<u64>,
     members: Cell<u64>,
@@ -209,7 +210,7 @@ impl Budget {
         }
     }
 
-    /// Whether more was asked for than there was.
+    /// Whether the limit was exceeded.
     fn is_spent(&self) -> bool {
         self.spent.get()
     }

@@ -36,10 +36,10 @@ pub struct Entry {
     pub origin: String,
     /// Its licence, as far as known.
     pub licence: String,
-    /// The corpus of the paper that this one takes the place of.
+    /// The corpus of the paper that this one replaces.
     #[serde(default)]
     pub stand_in_for: Option<String>,
-    /// Whether it is made by rule: nothing learned on it speaks for real music.
+    /// Whether it is composed by rule: results on it say nothing about real music.
     #[serde(default)]
     pub synthetic: bool,
     /// Whether records and published reports may hold a short excerpt of its music.
@@ -47,7 +47,7 @@ pub struct Entry {
     pub excerpts: bool,
     /// What its pieces are made of.
     pub format: Format,
-    /// Where it can be had, in the order tried.
+    /// Where it is available, in the order tried.
     #[serde(default)]
     pub sources: Vec<Address>,
     /// The corpora that it is selected from.
@@ -64,7 +64,7 @@ pub struct Entry {
     pub compose: Option<Compose>,
     /// SHA-256 over the sorted SHA-256s of its pieces.
     pub fingerprint: String,
-    /// What must be counted in it: `all`, and each published split.
+    /// The counts that it must have: `all`, and each published split.
     pub counts: BTreeMap<String, Counts>,
 }
 
@@ -104,7 +104,7 @@ impl Entry {
     }
 }
 
-/// One place where a corpus can be had: exactly one of `mirror`, `url` and `pip`.
+/// One place where a corpus is available: exactly one of `mirror`, `url` and `pip`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
@@ -124,17 +124,17 @@ pub struct Address {
     /// Whether zips inside the archive are opened too.
     #[serde(default)]
     pub nested: bool,
-    /// Whether it was ever read to its end from there.
+    /// Whether the project has ever read it from there in full.
     pub fetched: Option<Fetched>,
 }
 
-/// Whether an address of the catalogue has ever been put to the test.
+/// Whether an address of the catalogue has ever been tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fetched {
-    /// The corpus was had from there, and its fingerprint was right.
+    /// The corpus was read from there, and its fingerprint was right.
     Once,
-    /// The address is as recorded by others.
+    /// The address was never tried. Others recorded it.
     Never,
 }
 
@@ -148,7 +148,7 @@ pub struct Keep {
     pub larger_than: Option<u64>,
 }
 
-/// What the built-in composer is asked for.
+/// What the built-in composer composes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compose {
@@ -158,7 +158,7 @@ pub struct Compose {
     pub pieces: usize,
 }
 
-/// What `corpus stats` must count.
+/// The counts that `corpus stats` must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
@@ -172,7 +172,7 @@ pub struct Counts {
 
 static CATALOGUE: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     serde_yaml::from_str(include_str!("../../data/corpora.yaml"))
-        .expect("the embedded catalogue is tested to parse")
+        .expect("a test checks that the embedded catalogue parses")
 });
 
 /// Every corpus of the catalogue, in its order.
@@ -185,12 +185,12 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     all().iter().find(|entry| entry.name == name)
 }
 
-/// Whether a short excerpt of the corpus `name` may be shown: the catalogue says so of it.
+/// Whether the catalogue allows a short excerpt of the corpus `name` to be shown.
 pub fn may_show(name: &str) -> bool {
     find(name).is_some_and(|entry| entry.excerpts || entry.synthetic)
 }
 
-/// The known name most like `name`, if any is near.
+/// The known name most similar to `name`, if any is similar.
 pub fn nearest(name: &str) -> Option<&'static str> {
     all()
         .iter()

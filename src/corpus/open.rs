@@ -1,4 +1,4 @@
-//! Finding and fetching: from the name of a corpus, or a path of the user's own, to an open [`Corpus`].
+//! Opening a [`Corpus`] by its name in the catalogue, or by the path of the user's own files.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,8 +17,8 @@ impl Corpus {
     /// Opens a corpus of the catalogue by name, fetching it first if it is not cached; or the user's own MIDI files by the path
     /// of a directory, an archive or a file (a `.mat` of piano rolls is read too).
     ///
-    /// Every piece of a catalogued corpus has been compared with its SHA-256, and all of them with the catalogue's fingerprint.
-    /// Errors that a caller may choose by are [`CorpusError`]s.
+    /// Every piece of a catalogued corpus is checked against its SHA-256, and all of them against the catalogue's fingerprint.
+    /// Errors that a caller may want to tell apart are [`CorpusError`]s.
     pub fn open(name_or_path: &str, options: &OpenOptions) -> Result<Corpus> {
         options.on_threads(|| Self::find(name_or_path, options))
     }
@@ -59,7 +59,7 @@ pub fn is_cached(entry: &Entry, options: &OpenOptions) -> bool {
         .all(|part| cache::path(&options.cache, &part.name).exists())
 }
 
-/// The error for a name that leads nowhere, with the nearest that does not.
+/// The error for an unknown name. It suggests the most similar known one.
 pub fn unknown(name: &str) -> CorpusError {
     let hint = match catalogue::nearest(name) {
         Some(nearest) => format!("did you mean '{nearest}'?"),
@@ -70,14 +70,14 @@ pub fn unknown(name: &str) -> CorpusError {
     ))
 }
 
-/// The entries that are cached for `entry`: itself, or the parts that it is selected from; none if it is composed.
+/// The entries that the cache holds for `entry`: itself, or the parts that it is selected from. None if it is composed.
 fn parts<'a>(entry: &'a Entry, catalogue: &'a [Entry]) -> Vec<&'a Entry> {
     if !entry.parts.is_empty() {
         let find = |name: &String| {
             catalogue
                 .iter()
                 .find(|it| it.name == *name)
-                .expect("the catalogue is tested to have every part")
+                .expect("a test checks that the catalogue has every part")
         };
         entry.parts.iter().map(find).collect()
     } else if entry.sources.is_empty() {
@@ -129,7 +129,7 @@ fn open_entry(entry: &Entry, catalogue: &[Entry], options: &OpenOptions) -> Resu
     Ok(corpus)
 }
 
-/// The pieces of `packs` that belong to `entry`, each compared with its SHA-256, in the order of these.
+/// The pieces of `packs` that belong to `entry`, each checked against its SHA-256, sorted by it.
 fn packed_pieces(entry: &Entry, packs: &[Pack]) -> Result<Vec<Piece>> {
     let belongs = entry.membership();
     let mut pieces = HashMap::new();

@@ -1,4 +1,4 @@
-//! Piano rolls as pieces: the text that identifies one, and the score that it is.
+//! Piano rolls as pieces: their text for the checksum, and their score.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::mat::Roll;
 use super::score::{STEPS_PER_BEAT, Score, TICKS_PER_STEP, pitches_of};
 
 impl Roll {
-    /// The text that the roll's SHA-256 is of: one line of JSON, without a line feed.
+    /// The text that the roll's SHA-256 is computed from: one line of JSON, without a line feed.
     ///
     /// `{"split":"train","id":0,"chords":["60-64-67",""]}`: each step's MIDI pitches, ascending.
     pub fn text(&self) -> String {
@@ -19,7 +19,7 @@ impl Roll {
             text.push_str(if index == 0 { "\"" } else { ",\"" });
             for (index, pitch) in pitches_of(*step).enumerate() {
                 let joint = if index == 0 { "" } else { "-" };
-                write!(text, "{joint}{pitch}").expect("a string takes anything");
+                write!(text, "{joint}{pitch}").expect("writing to a string cannot fail");
             }
             text.push('"');
         }
@@ -27,8 +27,8 @@ impl Roll {
         text
     }
 
-    /// The roll as a score of one track: a pitch that goes on sounding is one long note, since a roll does not say where it was
-    /// struck anew.
+    /// The roll as a score of one track. Successive steps with the same pitch are one long note: a roll does not record repeated
+    /// notes.
     pub fn to_score(&self) -> Score {
         Score::from_chords(
             &self.steps,

@@ -4,10 +4,10 @@
 //!
 //! A chord is a set of sounding pitches, a `u128` whose bit p stands for MIDI pitch p; 0 is silence.
 
-/// A duration or position in ticks; how many make a beat is the score's to say.
+/// A duration or position in ticks. Each score has its own number of ticks per beat.
 pub type Ticks = u32;
 
-/// The steps that a beat has in a piano roll unless something else is said: sixteenth notes. Chosen.
+/// The default number of steps per beat in a piano roll: sixteenth notes. Chosen by this project.
 pub const STEPS_PER_BEAT: u32 = 4;
 
 /// The ticks of one step of a piano roll that becomes a score; with [`STEPS_PER_BEAT`], 480 ticks make a beat.
@@ -22,7 +22,7 @@ pub const LOWEST_KEY: u8 = 21;
 /// All keys of a piano, as a chord.
 pub const PIANO: u128 = ((1 << KEYS) - 1) << LOWEST_KEY;
 
-/// The tempo at which scores, which carry none, are written, drawn and played.
+/// The tempo at which scores are written, drawn and played. They have none of their own.
 pub const BEATS_PER_MINUTE: f64 = 120.0;
 
 /// Whether a message starts or ends a note. A note-on of velocity 0 is an `Off`.
@@ -148,7 +148,7 @@ impl Score {
 
     /// Visits every note, track by track, in the order in which the notes end.
     ///
-    /// A pitch of a track is one key: an `On` while it sounds strikes it again and so ends the note before, an `Off` ends it, an
+    /// A pitch of a track is one key: an `On` while it sounds ends the note and starts another, an `Off` ends it, an
     /// `Off` of a silent key and a second `On` at the same tick do nothing, and what still sounds at the end of the piece ends there.
     pub fn each_note(&self, mut visit: impl FnMut(Note)) {
         const SILENT: u64 = u64::MAX;

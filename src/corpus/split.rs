@@ -1,4 +1,4 @@
-//! Which pieces train a model, which choose it, and which judge it.
+//! The train, valid and test splits of a corpus.
 
 use std::str::FromStr;
 
@@ -47,7 +47,7 @@ impl Split {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SplitKind {
-    /// From those who published the corpus.
+    /// Published with the corpus.
     Published,
     /// From the SHA-256 of each piece's bytes: fixed, the same on every machine, and duplicates stay together.
     Hash,
@@ -59,9 +59,9 @@ pub enum SplitKind {
 pub struct SplitConfig {
     /// Where the split comes from.
     pub kind: SplitKind,
-    /// The share of pieces that choose the checkpoint; for `hash` only.
+    /// The share of pieces of the valid split; for `hash` only.
     pub valid: f64,
-    /// The share of pieces that are scored at the end; for `hash` only.
+    /// The share of pieces of the test split; for `hash` only.
     pub test: f64,
 }
 
@@ -76,7 +76,7 @@ impl Default for SplitConfig {
 }
 
 impl SplitConfig {
-    /// The usual split of `corpus`: the published one where there is one, else 90/5/5 by hash.
+    /// The default split of `corpus`: the published one if there is one, else 90/5/5 by hash.
     pub fn usual(corpus: &Corpus) -> Self {
         let published = !corpus.is_empty() && corpus.sources().all(|source| source.split.is_some());
         let kind = if published {
@@ -90,7 +90,7 @@ impl SplitConfig {
         }
     }
 
-    /// An error unless the shares leave something to train on.
+    /// Fails if the shares leave nothing to train on.
     pub fn check(&self) -> Result<()> {
         let shares = [self.valid, self.test];
         ensure!(
@@ -121,7 +121,7 @@ pub fn assign(config: &SplitConfig, corpus: &Corpus) -> Result<Vec<Split>> {
         .or_usage()
 }
 
-/// The end of the digest decides; its beginning already orders the pieces.
+/// Uses the end of the digest, since its beginning orders the pieces.
 fn by_hash(config: &SplitConfig, source: &Source) -> Split {
     let tail = source
         .sha256

@@ -21,16 +21,16 @@ pub const MAX_STEPS_PER_BEAT: u32 = 0x7FFF / TICKS_PER_STEP;
 pub struct Chord {
     /// The grid, at most [`MAX_STEPS_PER_BEAT`].
     pub steps_per_beat: u32,
-    /// What becomes of steps with many notes, if anything.
+    /// The limit on the notes of a step, if there is one.
     pub limit: Option<PolyphonyLimit>,
 }
 
 /// "Where polyphony exceeds 4, 3 notes are chosen at random": anew at every step, without replacement.
 #[derive(Debug, Clone, Copy)]
 pub struct PolyphonyLimit {
-    /// As many notes are left alone.
+    /// Steps of at most this many notes are not changed.
     pub limit: usize,
-    /// Of more, as many are kept; at most `limit`.
+    /// How many notes are kept of the others; at most `limit`.
     pub keep: usize,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn parse_chord(text: &str) -> Result<Symbol> {
     let mut chord = 0u128;
     for pitch in text.split('-') {
         let pitch: u8 = pitch.parse().with_context(|| {
-            format!("'{text}' is no chord: `60-64-67` or `{REST}` would be one")
+            format!("'{text}' is no chord; examples are `60-64-67` and `{REST}`")
         })?;
         ensure!(pitch < 128, "'{text}': a pitch is from 0 to 127");
         ensure!(

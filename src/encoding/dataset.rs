@@ -1,7 +1,7 @@
 //! A corpus as token ids: what models are trained and judged on.
 //!
-//! Building streams: each thread reads, encodes and forgets one piece at a time, so that what grows is the ids alone (their memory is
-//! needed twice at the end, when they are put in order). The result does not depend on the number of threads.
+//! Each thread reads and encodes one piece at a time and keeps only its ids, so memory grows with the ids alone (twice as much at the
+//! end, when they are put in order). The result does not depend on the number of threads.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,11 +21,11 @@ use crate::random;
 /// A piece as a corpus gives it.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// Its name, unlike any other of the corpus; the notes that a polyphony limit leaves out depend on it.
+    /// Its name, unique in the corpus. The notes that a polyphony limit leaves out depend on it.
     pub name: String,
     /// Its part of the corpus.
     pub split: Split,
-    /// What came of reading it.
+    /// The result of reading it.
     pub reading: Reading,
 }
 
@@ -73,9 +73,9 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads and encodes the pieces that `read` gives for 0 to `count`, on so many threads (0: as many as there are processors).
+    /// Reads and encodes the pieces that `read` returns for 0 to `count`, on this many threads (0: one per processor).
     ///
-    /// An error of `read` ends it; a rejected reading does not. The vocabulary of a multi-hot encoding, whose symbols no model chooses
+    /// An error of `read` ends the build; a rejected reading does not. The vocabulary of a multi-hot encoding, whose symbols no model chooses
     /// among, is always the whole corpus's.
     pub fn build(
         count: usize,
@@ -141,13 +141,13 @@ impl Dataset {
     }
 }
 
-/// What one thread has gathered: symbols numbered as they came.
+/// What one thread has encoded, with symbols numbered in the order in which they occur.
 struct Worker {
     ids: FxHashMap<Symbol, u32>,
     symbols: Vec<Symbol>,
     /// How often each symbol occurs, by split.
     counts: [Vec<u64>; 3],
-    /// Symbols met lately and their ids, each in a place of its own: most tokens are found here, without a look into `ids`.
+    /// A direct-mapped cache of recent symbols and their ids: most tokens are found here, without a lookup in `ids`.
     recent: Vec<(Symbol, u32)>,
     pieces: Vec<(usize, Result<WorkerPiece>)>,
     music: [Music; 3],
@@ -158,7 +158,7 @@ struct WorkerPiece {
     split: Split,
     notes: usize,
     remarks: Vec<Remark>,
-    /// In the thread's own numbers; `None` for a rejected piece.
+    /// Ids as this thread numbers them; `None` for a rejected piece.
     tokens: Option<Vec<u32>>,
 }
 
@@ -168,7 +168,7 @@ impl Worker {
             ids: FxHashMap::default(),
             symbols: Vec::new(),
             counts: Default::default(),
-            recent: vec![(Symbol(0), NO_ID); 1 << PLACES],
+            recent: vec![(Symbol(0), NO_ID); 1 << SLOTS],
             pieces: Vec::new(),
             music: Default::default(),
         }
@@ -218,7 +218,7 @@ impl Worker {
 
     #[inline]
     fn id(&mut self, symbol: Symbol) -> u32 {
-        let recent = &mut self.recent[place_of(symbol)];
+        let recent = &mut self.recent[slot_of(symbol)];
         if recent.0 == symbol && recent.1 != NO_ID {
             return recent.1;
         }
@@ -232,16 +232,16 @@ impl Worker {
     }
 }
 
-/// Marks a place of [`Worker::recent`] that is free.
+/// Marks an empty slot of [`Worker::recent`].
 const NO_ID: u32 = u32::MAX;
 
-/// How many places there are, as a power of two: 256 KiB in all.
-const PLACES: u32 = 13;
+/// The number of slots, as a power of two: 256 KiB in all.
+const SLOTS: u32 = 13;
 
-/// The place of a symbol in [`Worker::recent`].
-fn place_of(Symbol(bits): Symbol) -> usize {
+/// The slot of a symbol in [`Worker::recent`].
+fn slot_of(Symbol(bits): Symbol) -> usize {
     let folded = bits as u64 ^ (bits >> 64) as u64;
-    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES)) as usize
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOTS)) as usize
 }
 
 /// Numbers the symbols of all threads together, and puts the pieces in order.
@@ -313,10 +313,17 @@ fn merge(workers: Vec<Worker>, from: VocabularySource) -> Result<Dataset> {
         dataset.symbols() < u32::MAX as usize,
         "too many different tokens for 32-bit ids"
     );
-    dataset.tokens = vec![0; length];
-    let mut rest = &mut dataset.tokens[..];
-    let mut places = Vec::with_capacity(local.len());
-    for (thread, tokens) in local {
+    dataset.tokens = renumber(local, &finals, length);
+    Ok(dataset)
+}
+
+/// The tokens of all pieces, `length` in all, one after the other. Each piece has the number of its thread, whose own ids
+/// `finals` translates.
+fn renumber(pieces: Vec<(usize, Vec<u32>)>, finals: &[Vec<u32>], length: usize) -> Vec<u32> {
+    let mut all = vec![0; length];
+    let mut rest = &mut all[..];
+    let mut places = Vec::with_capacity(pieces.len());
+    for (thread, tokens) in pieces {
         let (place, after) = rest.split_at_mut(tokens.len());
         rest = after;
         places.push((place, thread, tokens));
@@ -326,7 +333,7 @@ fn merge(workers: Vec<Worker>, from: VocabularySource) -> Result<Dataset> {
             *place = finals[thread][token as usize];
         }
     });
-    Ok(dataset)
+    all
 }
 
 /// The symbols that the model knows, and the others.
@@ -336,7 +343,7 @@ fn number(workers: &[Worker], from: VocabularySource) -> (Vocabulary, Vocabulary
         for (id, &symbol) in worker.symbols.iter().enumerate() {
             let sums = counts.entry(symbol).or_default();
             for (sum, part) in sums.iter_mut().zip(&worker.counts) {
-                // A split that the thread met last before a symbol was new has no count for it.
+                // The counts of a split end with the last symbol that was new in its last piece.
                 *sum += part.get(id).copied().unwrap_or(0);
             }
         }

@@ -42,7 +42,7 @@ impl Encode for MidiMessage {
     }
 
     fn parse(&self, text: &str) -> Result<Symbol> {
-        let form = || format!("'{text}' is no note message: `note-on-60-0` would be one");
+        let form = || format!("'{text}' is no note message; an example is `note-on-60-0`");
         let (kind, rest) = match (
             text.strip_prefix("note-on-"),
             text.strip_prefix("note-off-"),

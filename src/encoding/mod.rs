@@ -34,7 +34,7 @@ pub struct SingleNote {
     pub kind: Option<NoteKind>,
 }
 
-/// A reversible way to write a score as symbols; each says what it loses.
+/// A way to write a score as symbols and back. Each encoding documents what it loses.
 pub trait Encode: Send + Sync {
     /// The score's symbols; `rng` is drawn from only where an encoding leaves notes out by chance.
     fn encode(&self, score: &Score, rng: &mut ChaCha8Rng) -> Vec<Symbol>;
@@ -42,10 +42,10 @@ pub trait Encode: Send + Sync {
     /// A score that has these symbols.
     fn decode(&self, symbols: &[Symbol]) -> Score;
 
-    /// The symbol as people write it, without blanks.
+    /// The symbol as text without spaces.
     fn text(&self, symbol: Symbol) -> String;
 
-    /// The symbol that is written so.
+    /// The symbol with this text.
     fn parse(&self, text: &str) -> Result<Symbol>;
 
     /// The note, if the symbol is about exactly one.
@@ -75,7 +75,7 @@ pub struct EncodingConfig {
     pub polyphony_limit: Option<usize>,
     /// Chord: how many notes are kept of a step over the limit. The paper keeps 3 of more than 4.
     pub polyphony_keep: usize,
-    /// What the draws follow; no other random choice depends on it.
+    /// The seed of the draws. No other random choice depends on it.
     pub seed: u64,
     /// Chord and multi-hot: the steps of a beat. Piano rolls are scores of [`STEPS_PER_BEAT`] steps a beat.
     pub steps_per_beat: u32,
@@ -99,7 +99,7 @@ impl EncodingConfig {
         let most = chord::MAX_STEPS_PER_BEAT;
         ensure!(
             (1..=most).contains(&self.steps_per_beat),
-            "encoding.steps_per_beat is {}: from 1 to {most} would work",
+            "encoding.steps_per_beat is {}: it must be from 1 to {most}",
             self.steps_per_beat
         );
         let limit = match self.polyphony_limit {
@@ -107,12 +107,12 @@ impl EncodingConfig {
             Some(limit) => {
                 ensure!(
                     self.kind == EncodingKind::Chord,
-                    "encoding.polyphony_limit is set: it works with kind chord alone"
+                    "encoding.polyphony_limit is set, but only kind chord has a limit"
                 );
                 let keep = self.polyphony_keep;
                 ensure!(
                     (1..=limit).contains(&keep),
-                    "encoding.polyphony_keep is {keep} with a polyphony_limit of {limit}: from 1 to the limit would work"
+                    "encoding.polyphony_keep is {keep} with a polyphony_limit of {limit}: it must be from 1 to the limit"
                 );
                 Some(PolyphonyLimit { limit, keep })
             }
@@ -173,15 +173,15 @@ mod tests {
         let error = |yaml| from_yaml(yaml).unwrap().build().err().unwrap().to_string();
         assert_eq!(
             error("polyphony_limit: 4"),
-            "encoding.polyphony_limit is set: it works with kind chord alone"
+            "encoding.polyphony_limit is set, but only kind chord has a limit"
         );
         assert_eq!(
             error("kind: chord\npolyphony_limit: 2"),
-            "encoding.polyphony_keep is 3 with a polyphony_limit of 2: from 1 to the limit would work"
+            "encoding.polyphony_keep is 3 with a polyphony_limit of 2: it must be from 1 to the limit"
         );
         assert_eq!(
             error("steps_per_beat: 0"),
-            "encoding.steps_per_beat is 0: from 1 to 273 would work"
+            "encoding.steps_per_beat is 0: it must be from 1 to 273"
         );
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::score::Score;
 
-/// Histograms of notes; of two corpora they add up.
+/// Histograms of notes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Music {
     /// Notes (note-ons).
@@ -17,7 +17,7 @@ pub struct Music {
     pub durations: Vec<u64>,
 }
 
-/// Bins of a doubling of duration.
+/// Bins per doubling of the duration.
 const BINS_PER_OCTAVE: i32 = 4;
 
 /// The bin of one beat; the first stands for 1/64 and less, the last for 64 beats and more.
@@ -45,9 +45,9 @@ impl Default for Music {
 }
 
 impl Music {
-    /// Counts a score in, its polyphony on a grid of `steps_per_beat`.
+    /// Adds a score, its polyphony on a grid of `steps_per_beat`.
     pub fn add(&mut self, score: &Score, steps_per_beat: u32) {
-        // Most durations are short and recur: counted in ticks first, they need one logarithm each.
+        // Most durations are short and repeat. Counting them in ticks first takes one logarithm per duration.
         let mut by_ticks = vec![0u32; 4096];
         let beats = |ticks: u64| ticks as f64 / f64::from(score.ticks_per_beat.max(1));
         let durations = &mut self.durations;
@@ -68,7 +68,7 @@ impl Music {
         }
     }
 
-    /// Counts in what another has counted.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Music) {
         self.notes += other.notes;
         let pairs = [

@@ -1,4 +1,4 @@
-//! What a corpus is made of: the counts of its tables, and the points of its figures.
+//! Statistics of a corpus: the counts of its tables, and the points of its figures.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::dataset::Dataset;
 pub use super::music::{Music, duration_of_bin};
 use crate::corpus::split::Split;
 
-/// Figures of a corpus, or of one of its splits.
+/// Statistics of a corpus, or of one of its splits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statistics {
     /// Pieces that could be read.
@@ -25,7 +25,7 @@ pub struct Statistics {
     pub music: Music,
 }
 
-/// Figures of one split.
+/// Statistics of one split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SplitStatistics {
     /// Which one.
@@ -58,7 +58,7 @@ pub struct VocabularyGrowth {
     pub unique_tokens: usize,
 }
 
-/// The figures of a dataset, or of one split of it.
+/// The statistics of a dataset, or of one of its splits.
 pub fn statistics(dataset: &Dataset, only: Option<Split>) -> Statistics {
     let splits = || {
         Split::ALL

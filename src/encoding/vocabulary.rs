@@ -1,4 +1,4 @@
-//! The symbols that a model knows, numbered.
+//! The vocabulary: the symbols that a model knows, and their ids.
 
 use anyhow::{Context, Result, ensure};
 use rustc_hash::FxHashMap;
@@ -10,7 +10,7 @@ use super::{Encode, Symbol};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VocabularySource {
-    /// Those of the train split; what else occurs is unknown to the model.
+    /// Those of the train split. All others are unknown to the model.
     #[default]
     Train,
     /// Those of all splits, as the paper counts MIDI corpora.
@@ -40,7 +40,7 @@ impl Vocabulary {
         Vocabulary::in_order(counts)
     }
 
-    /// Numbers these symbols as they come.
+    /// Numbers these symbols in the given order.
     pub(super) fn in_order(counts: Vec<(Symbol, u64)>) -> Vocabulary {
         let ids = counts
             .iter()

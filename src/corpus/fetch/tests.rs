@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that truncates, refuses and lies.
+//! Downloads from a local server that truncates, refuses and sends wrong ranges.
 
 use super::*;
 use crate::checksum::sha256;
@@ -21,7 +21,7 @@ pub enum Answer {
 
 /// A server on this machine that serves `content` under every path, and the `range` headers that it was sent.
 ///
-/// The answers are given in turn, the last one again and again.
+/// The answers are given in turn, and the last one is repeated.
 pub fn serve(content: Vec<u8>, answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<Option<usize>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/file.bin", listener.local_addr().unwrap());

@@ -40,7 +40,7 @@ fn byte_order(bytes: &[u8]) -> Result<Order> {
     }
 }
 
-/// What offsets count from, for messages.
+/// Where offsets start, for messages.
 #[derive(Debug, Clone, Copy)]
 pub enum Place {
     /// From the beginning of the file.

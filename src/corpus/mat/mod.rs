@@ -29,7 +29,7 @@ pub struct Roll {
 
 /// The piano rolls of the file `bytes`, in the order of split and id.
 ///
-/// All three splits must be there; other variables are passed over. A key sounds where its number is above 0.
+/// All three splits must be there. Other variables are skipped. A key sounds where its number is above 0.
 pub fn read(bytes: &[u8]) -> Result<Vec<Roll>> {
     let mut file = Cursor::of_file(bytes)?;
     let mut splits: [Option<Vec<Vec<u128>>>; 3] = [None, None, None];

@@ -1,10 +1,10 @@
 //! Standard MIDI Files ⇄ scores.
 //!
-//! midly parses. Its lenient mode drops without a word what it does not understand, so a scan of our own goes over the bytes first
-//! (`container` finds header and tracks, `track` walks a track's events) and states whatever is irregular. A regular file goes to
-//! midly as it stands; of any other, midly gets the repaired bytes.
+//! midly parses the files. Its lenient mode drops silently what it does not understand, so the bytes are scanned first
+//! (`container` finds header and tracks, `track` reads a track's events), and every irregularity becomes a remark. midly gets a
+//! regular file unchanged, and of any other file the repaired bytes.
 //!
-//! Kept are note messages alone; the times of all others are added on. Formats 0, 1 and 2 are read alike: the tracks in file order. With
+//! Only note messages are kept, and their delta times include those of all other events. Formats 0, 1 and 2 are read alike: the tracks in file order. With
 //! an SMPTE division, where ticks count time and not beats, a beat is half a second (120 a minute, the tempo of a file that
 //! names none), so `ticks_per_beat` is frames per second × ticks per frame / 2.
 
@@ -23,16 +23,16 @@ use super::{Reading, Remark};
 use crate::corpus::score::{NoteKind, NoteMessage, Score, Ticks};
 use repair::{LineEnds, Repairs};
 
-/// The largest file that is read, in bytes; no piece of music comes near it.
+/// The largest file that is read, in bytes. No piece of music is nearly as large.
 pub const MAX_BYTES: usize = 32 << 20;
 
-/// The most tracks that are read of one file; any further are left out, and that is stated.
+/// The most tracks that are read of one file. Further ones are left out, with a remark.
 pub const MAX_TRACKS: usize = 1024;
 
-/// The longest piece that is read, in beats (nine hours at 120 a minute); later messages are left out, and that is stated.
+/// The longest piece that is read, in beats (nine hours at 120 a minute); later messages are left out, with a remark.
 pub const MAX_BEATS: u64 = 65_536;
 
-/// Reads a Standard MIDI File, tolerantly: what can be read is, and every change is stated with its byte offset.
+/// Reads a Standard MIDI File as far as it is readable. Every change is a remark with its byte offset.
 ///
 /// A file with a valid header and no readable note is a repaired one with an empty score. Never panics, and needs memory in
 /// proportion to `bytes`.
@@ -58,7 +58,7 @@ pub fn read(bytes: &[u8]) -> Reading {
     }
 }
 
-/// A file that midly reads in full.
+/// A file that midly can read completely.
 struct CleanFile<'a> {
     /// Header and track chunks.
     bytes: Cow<'a, [u8]>,
@@ -66,7 +66,7 @@ struct CleanFile<'a> {
     tracks: Vec<track::Count>,
 }
 
-/// Scans a file, repairs it where it needs to be, or gives the reason why it cannot be read.
+/// Scans and repairs a file, or gives the reason why it cannot be read.
 fn clean(bytes: &[u8]) -> Result<(CleanFile<'_>, Repairs), Remark> {
     let first = scan(bytes);
     if !matches!(&first, Ok((_, repairs)) if !repairs.damaged())
@@ -94,7 +94,7 @@ fn scan(bytes: &[u8]) -> Result<(CleanFile<'_>, Repairs), Remark> {
     Ok((file, repairs))
 }
 
-/// Has midly parse a clean file, and keeps its note messages.
+/// Parses a clean file with midly, and keeps its note messages.
 fn parse(file: &CleanFile, repairs: &mut Repairs) -> Result<Score, midly::Error> {
     let (header, tracks) = midly::parse(&file.bytes)?;
     let mut score = Score {

@@ -1,4 +1,4 @@
-//! The account of what was repaired, and the one repair that concerns a whole file.
+//! The list of repairs, and the one repair that concerns a whole file.
 
 use super::Remark;
 
@@ -17,12 +17,12 @@ struct Repair {
 }
 
 impl Repairs {
-    /// States a harmless irregularity at `offset`.
+    /// Adds a harmless irregularity at `offset`.
     pub fn note(&mut self, offset: usize, what: impl AsRef<str>) {
         self.add(offset, what.as_ref(), 1, false);
     }
 
-    /// States a repair of damage: some of the file's music may be lost or wrong.
+    /// Adds a repair of damage: some of the file's music may be lost or wrong.
     pub fn damage(&mut self, offset: usize, what: impl AsRef<str>) {
         self.add(offset, what.as_ref(), 1, true);
     }
@@ -41,24 +41,24 @@ impl Repairs {
         }
     }
 
-    /// Whether anything at all was stated.
+    /// Whether there is any repair.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether more than harmless irregularities were found.
+    /// Whether there is damage, not only harmless irregularities.
     pub fn damaged(&self) -> bool {
         self.list.iter().any(|repair| repair.damage)
     }
 
-    /// Takes over what `others` states.
+    /// Adds the repairs of `others`.
     pub fn append(&mut self, others: Repairs) {
         for repair in others.list {
             self.add(repair.offset, &repair.what, repair.times, repair.damage);
         }
     }
 
-    /// Changes every offset, as when the scanned bytes were not those of the file as given.
+    /// Changes every offset, for when the scanned bytes are not those of the original file.
     pub fn move_offsets(&mut self, as_given: impl Fn(usize) -> usize) {
         for repair in &mut self.list {
             repair.offset = as_given(repair.offset);

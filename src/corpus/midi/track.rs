@@ -1,6 +1,6 @@
-//! The walk over one track's events: what is irregular is stated, and becomes a patch.
+//! Reads the events of one track. Each irregularity becomes a remark and a patch.
 //!
-//! Rules, where a file leaves it open: a byte with its top bit set where data was due is the status of the next message, as on a MIDI
+//! Rules for ambiguous files: a byte with its top bit set where data was due is the status of the next message, as on a MIDI
 //! wire, and the message it interrupts is dropped; data with no status to belong to is skipped; running status lasts across meta and
 //! system exclusive events. The time of whatever is dropped is kept.
 
@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::MAX_BEATS;
 use super::repair::Repairs;
 
-/// The bytes that stand for "nothing happens here" in a repaired track: an empty text event, which keeps the time before it.
+/// The bytes that replace a dropped event in a repaired track: an empty text event, which keeps the time before it.
 const NOTHING: [u8; 3] = [0xFF, 0x01, 0x00];
 
 /// How much a track holds.
@@ -32,9 +32,9 @@ pub struct Track {
     pub count: Count,
     /// Whether it ends with an end-of-track event.
     pub ended: bool,
-    /// Up to where its bytes were taken for its own, whether or not they were events.
+    /// Where the bytes that belong to the track end, events or not.
     pub limit: usize,
-    /// How many bytes were walked to find out.
+    /// How many bytes were read to find the end.
     pub walked: usize,
 }
 
@@ -149,16 +149,16 @@ struct Walk<'a> {
 
 /// Why an event could not be read.
 enum Stop {
-    /// The bytes are used up within it.
+    /// The bytes end within it.
     Short,
-    /// No status to read it with, and none to come.
+    /// There is no status for its data, and none follows.
     NoStatus,
 }
 
-/// The status that a message without one is read with, 0 for none.
+/// The running status, 0 for none.
 #[derive(Clone, Copy)]
 struct RunningStatus {
-    /// Here.
+    /// In this reader.
     ours: u8,
     /// In midly, which forgets it at meta and system exclusive events.
     parser: u8,

@@ -5,7 +5,7 @@ use midly::{Format, Header, MetaMessage, MidiMessage, Smf, Timing, TrackEvent, T
 
 use crate::corpus::score::{BEATS_PER_MINUTE, NoteKind, Score};
 
-/// How hard every note of a written file is struck, of 127.
+/// The velocity of every note of a written file, of 127.
 const VELOCITY: u8 = 80;
 
 /// The longest time that one event can wait, in ticks.
@@ -78,7 +78,7 @@ pub fn write(score: &Score) -> Vec<u8> {
     bytes
 }
 
-/// Puts an event after a wait; a wait that is too long for one event is made of several.
+/// Adds an event after a delta time. One that is too long for a single event is spread over several.
 fn wait_and<'a>(events: &mut Vec<TrackEvent<'a>>, mut ticks: u64, kind: TrackEventKind<'a>) {
     while ticks > LONGEST_WAIT {
         events.push(TrackEvent {

@@ -65,10 +65,10 @@ type Units = u64;
 const MOST_UNITS: Units = 1 << 50;
 
 fn read_text(text: &str, remarks: &mut Remarks) -> Result<Score> {
-    // MusicXML has no use for them, and a few lines of them can ask for gigabytes.
+    // MusicXML does not need entities, and a few lines of them can expand to gigabytes.
     ensure!(
         !text.contains("<!ENTITY"),
-        "the document declares entities of its own, which MusicXML has no use for"
+        "the document declares entities of its own, which MusicXML does not need"
     );
     let options = ParsingOptions {
         allow_dtd: true,

@@ -1,4 +1,4 @@
-//! Corpora from a mirror, from a server on this machine, from the cache, and from nowhere.
+//! Corpora from a mirror, from a local server and from the cache, and corpora that are not available.
 
 use super::*;
 use crate::checksum::sha256;
@@ -117,7 +117,7 @@ impl Case {
         open_entry(entry, std::slice::from_ref(entry), &self.options)
     }
 
-    /// What lies in the cache, the lock aside.
+    /// The files in the cache, without the lock.
     fn cached(&self) -> Vec<String> {
         let files = files_below(&self.options.cache).unwrap();
         files
@@ -225,7 +225,7 @@ fn a_corpus_that_cannot_be_had_says_what_was_tried_and_what_would_help() {
     assert_eq!(err.exit_code(), 3);
     let text = err.to_string();
     for expected in [
-        "corpus 'tunes' cannot be had",
+        "corpus 'tunes' is not available",
         "has no d/tunes.tar.gz",
         &absent,
         "404",
@@ -244,7 +244,7 @@ fn a_mirror_that_does_not_exist_is_not_passed_over() {
     let (url, seen) = serve(packed(&tunes()), vec![Answer::Whole]);
     let err = failure(case.open(&entry(vec![at_url(&url)])));
     assert!(
-        err.to_string().contains("is no directory") && err.exit_code() == 3,
+        err.to_string().contains("is not a directory") && err.exit_code() == 3,
         "{err}"
     );
     assert!(seen.lock().unwrap().is_empty());

@@ -101,7 +101,7 @@ fn a_reading_error_ends_it() {
     assert_eq!(error.to_string(), "no disk");
 }
 
-/// The MuseData piano rolls of the local mirror; `None`, and the test counts as skipped, where it is not at hand.
+/// The MuseData piano rolls of the local mirror; `None`, with a notice, where there is no mirror.
 fn muse() -> Option<Vec<Piece>> {
     #[derive(serde::Deserialize)]
     struct Roll {
