@@ -156,8 +156,12 @@ fn each_way_to_fail_has_its_exit_code() {
         ends(&[environment], arguments, 3, says);
     };
     let mirror = ("HARNESS_MIRROR", "nowhere");
-    fails(mirror, "corpus fetch muse", "is no directory");
-    fails(mirror, "run small.yaml -S corpus=muse", "is no directory");
+    fails(mirror, "corpus fetch muse", "is not a directory");
+    fails(
+        mirror,
+        "run small.yaml -S corpus=muse",
+        "is not a directory",
+    );
     fails(
         ("HARNESS_DATA", "small.yaml"),
         "corpus fetch muse",

@@ -164,8 +164,8 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
     evaluated_as_recorded(folder);
 
     succeed(folder, &["report"]);
-    assert!(folder.join("reports/index.html").is_file());
-    assert!(folder.join("reports/small/index.html").is_file());
+    assert!(folder.join("runs/report/index.html").is_file());
+    assert!(folder.join("runs/report/small/index.html").is_file());
 
     // A claim can name every number that a run measures.
     let names = harness::measurable::names();
@@ -194,8 +194,11 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
         .unwrap()
         .join("evaluation.parquet");
     fs::write(damaged, "no table").unwrap();
-    for arguments in [["report", "--check"], ["report", "--published"]] {
-        let output = harness(folder, &arguments);
+    for arguments in [
+        &["report", "--published", "--check"][..],
+        &["report", "--published"],
+    ] {
+        let output = harness(folder, arguments);
         let (_, err) = text(&output);
         assert_eq!(output.status.code(), Some(4), "{arguments:?}: {err}");
         assert!(

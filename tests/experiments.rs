@@ -34,7 +34,8 @@ fn every_experiment_is_read_as_it_stands_and_as_it_resolves() {
 
 #[test]
 fn every_value_is_the_papers_or_chosen_for_a_reason() {
-    const OF_THE_FILE: [&str; 7] = [
+    const OF_THE_FILE: [&str; 8] = [
+        "changed_on_command_line",
         "title",
         "question",
         "base",

@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::error::RunError;
 use super::record::RECORD;
+use crate::bail_usage;
 
 /// What the names of unfinished files begin with; a process that died may leave some behind, and they mean nothing.
 pub const UNFINISHED: &str = ".unfinished-";
@@ -100,7 +101,7 @@ pub fn ensure_outside_of_runs(output: &Path) -> Result<()> {
     };
     match folder.ancestors().find(|it| it.join(RECORD).is_file()) {
         None => Ok(()),
-        Some(run) => bail!(
+        Some(run) => bail_usage!(
             "'{}' lies in the folder of a run, '{}', whose files are its own: name a file elsewhere",
             output.display(),
             run.display()
