@@ -32,27 +32,48 @@ pub struct MachineArgs {
     kernel_path: Option<String>,
 }
 
+/// A part of a run that is computed on one machine.
+pub struct Stretch {
+    /// Where it is computed.
+    pub machine: Machine,
+    /// The step at which the next stretch goes on; none for the last one.
+    pub until: Option<u64>,
+}
+
 impl MachineArgs {
     /// The machine that was asked for.
     pub fn resolve(&self) -> Result<Machine> {
         self.resolve_on(self.device)
     }
 
-    /// The machine to execute a record again on. What the arguments leave open is as it was recorded, where this computer has it, since
-    /// other kernels give other bits; of several kernel paths it is the first, on which the early steps were computed.
-    pub fn resolve_as_recorded(&self, record: &Record) -> Result<Machine> {
-        let executions = record.telling_executions();
-        let recorded = || executions.iter().map(|it| &it.environment);
-        let on_a_cpu = recorded().all(|it| it.device == "cpu");
-        let mut machine = self.resolve_on(match self.device {
-            DeviceChoice::Auto if on_a_cpu => DeviceChoice::Cpu,
-            device => device,
-        })?;
-        let path = recorded().find_map(|it| KernelPath::parse(&it.kernel_path).ok());
-        if let Some(path) = path.filter(|_| self.kernel_path.is_none()) {
-            machine.kernel_path = path;
+    /// The machines to execute a record again on, one after the other. What the arguments leave open is as it was recorded, where this
+    /// computer has it, since other kernels give other bits: a run that was resumed on another path changes it at the same step again.
+    pub fn resolve_as_recorded(&self, record: &Record) -> Result<Vec<Stretch>> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for execution in record.telling_executions() {
+            let recorded = &execution.environment;
+            let mut machine = self.resolve_on(match self.device {
+                DeviceChoice::Auto if recorded.device == "cpu" => DeviceChoice::Cpu,
+                device => device,
+            })?;
+            if let (None, Ok(path)) = (&self.kernel_path, KernelPath::parse(&recorded.kernel_path))
+            {
+                machine.kernel_path = path;
+            }
+            if let Some(before) = stretches.last_mut() {
+                let same = before.machine.device == machine.device
+                    && before.machine.kernel_path == machine.kernel_path;
+                if same {
+                    continue;
+                }
+                before.until = execution.from_step;
+            }
+            stretches.push(Stretch {
+                machine,
+                until: None,
+            });
         }
-        Ok(machine)
+        Ok(stretches)
     }
 
     fn resolve_on(&self, device: DeviceChoice) -> Result<Machine> {
