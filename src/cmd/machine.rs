@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use indicatif::{HumanDuration, ProgressBar};
 
-use crate::device::DeviceChoice;
+use crate::device::{Device, DeviceChoice};
 use crate::execute::Machine;
 use crate::kernel::KernelPath;
 use crate::run::Record;
@@ -61,9 +61,9 @@ impl MachineArgs {
                 machine.kernel_path = path;
             }
             if let Some(before) = stretches.last_mut() {
-                let same = before.machine.device == machine.device
-                    && before.machine.kernel_path == machine.kernel_path;
-                if same {
+                let same_device = before.machine.device == machine.device;
+                let same_path = before.machine.kernel_path == machine.kernel_path;
+                if same_device && (same_path || machine.device != Device::Cpu) {
                     continue;
                 }
                 before.until = execution.from_step;
