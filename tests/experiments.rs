@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use harness::experiment::Experiment;
-use harness::run::flat_settings;
+use harness::experiment::{Experiment, covers};
+use harness::run::{explains, flat_settings};
 use walkdir::WalkDir;
 
 fn experiment_files() -> Vec<PathBuf> {
@@ -34,16 +34,6 @@ fn every_experiment_is_read_as_it_stands_and_as_it_resolves() {
 
 #[test]
 fn every_value_is_the_papers_or_chosen_for_a_reason() {
-    const OF_THE_FILE: [&str; 8] = [
-        "changed_on_command_line",
-        "title",
-        "question",
-        "base",
-        "paper",
-        "chosen",
-        "claims",
-        "tolerances",
-    ];
     for path in experiment_files() {
         let experiment = Experiment::load(&path, &[]).unwrap();
         let explained: Vec<&String> = experiment
@@ -51,18 +41,11 @@ fn every_value_is_the_papers_or_chosen_for_a_reason() {
             .keys()
             .chain(experiment.chosen.keys())
             .collect();
-        let covers = |key: &str, explained: &str| {
-            key.strip_prefix(explained)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         let settings = flat_settings(&experiment.to_yaml()).unwrap();
-        for key in settings.keys().filter(|key| {
-            !OF_THE_FILE
-                .iter()
-                .any(|of_the_file| covers(key, of_the_file))
-        }) {
+        let settings = settings.keys().filter(|key| !explains(key));
+        for key in settings.filter(|key| !covers("tolerances", key)) {
             assert!(
-                explained.iter().any(|explained| covers(key, explained)),
+                explained.iter().any(|explained| covers(explained, key)),
                 "{}: neither `paper` nor `chosen` says where {key} is from",
                 path.display()
             );

@@ -131,7 +131,8 @@ fn a_record_is_executed_again_on_its_own_kernels_and_on_others_it_is_equivalent(
     for path in paths.iter().filter(|path| **path != "plain") {
         let told = again(&["--kernel-path", path]);
         assert!(
-            told.contains("equivalent, computed otherwise"),
+            told.contains("\nequivalent: ")
+                && told.contains("computed otherwise: kernels: plain → "),
             "{path}: {told}"
         );
         assert!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use indicatif::{HumanDuration, ProgressBar};
 
-use crate::device::DeviceChoice;
+use crate::device::{Device, DeviceChoice};
 use crate::execute::Machine;
 use crate::exit_code::OrUsage;
 use crate::kernel::KernelPath;
@@ -33,6 +33,14 @@ pub struct MachineArgs {
     kernel_path: Option<String>,
 }
 
+/// A part of a run that is computed on one machine.
+pub struct Stretch {
+    /// Where it is computed.
+    pub machine: Machine,
+    /// The step at which the next stretch goes on; none for the last one.
+    pub until: Option<u64>,
+}
+
 impl MachineArgs {
     /// The machine that was asked for.
     ///
@@ -42,23 +50,36 @@ impl MachineArgs {
         self.resolve_on(self.device).or_usage()
     }
 
-    /// The machine to execute a record again on. What the arguments leave open is as it was recorded, where this computer has it, since
-    /// other kernels give other bits; of several kernel paths it is the first, on which the early steps were computed.
-    pub fn resolve_as_recorded(&self, record: &Record) -> Result<Machine> {
-        let executions = record.telling_executions();
-        let recorded = || executions.iter().map(|it| &it.environment);
-        let on_a_cpu = recorded().all(|it| it.device == "cpu");
-        let mut machine = self
-            .resolve_on(match self.device {
-                DeviceChoice::Auto if on_a_cpu => DeviceChoice::Cpu,
-                device => device,
-            })
-            .or_usage()?;
-        let path = recorded().find_map(|it| KernelPath::parse(&it.kernel_path).ok());
-        if let Some(path) = path.filter(|_| self.kernel_path.is_none()) {
-            machine.kernel_path = path;
+    /// The machines to execute a record again on, one after the other. What the arguments leave open is as it was recorded, where this
+    /// computer has it, since other kernels give other bits: a run that was resumed on another path changes it at the same step again.
+    pub fn resolve_as_recorded(&self, record: &Record) -> Result<Vec<Stretch>> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for execution in record.telling_executions() {
+            let recorded = &execution.environment;
+            let mut machine = self
+                .resolve_on(match self.device {
+                    DeviceChoice::Auto if recorded.device == "cpu" => DeviceChoice::Cpu,
+                    device => device,
+                })
+                .or_usage()?;
+            if let (None, Ok(path)) = (&self.kernel_path, KernelPath::parse(&recorded.kernel_path))
+            {
+                machine.kernel_path = path;
+            }
+            if let Some(before) = stretches.last_mut() {
+                let same_device = before.machine.device == machine.device;
+                let same_path = before.machine.kernel_path == machine.kernel_path;
+                if same_device && (same_path || machine.device != Device::Cpu) {
+                    continue;
+                }
+                before.until = execution.from_step;
+            }
+            stretches.push(Stretch {
+                machine,
+                until: None,
+            });
         }
-        Ok(machine)
+        Ok(stretches)
     }
 
     fn resolve_on(&self, device: DeviceChoice) -> Result<Machine> {

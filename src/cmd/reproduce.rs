@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::machine::MachineArgs;
-use super::run::{conduct, exit};
+use super::machine::{MachineArgs, Stretch};
+use super::run::{conduct_in_stretches, exit};
 use crate::bail_usage;
 use crate::diff::reproduction::{Reproduction, compare};
 use crate::ensure_usage;
@@ -18,7 +18,8 @@ use crate::text_table::print;
 use crate::training::Ending;
 
 const NOTES: &str = "\
-It runs on the device and the kernel path of the record where this computer has them, unless --device or --kernel-path say others.
+It runs on the device and the kernel path of the record where this computer has them, unless --device or --kernel-path say others; a
+record that was resumed on another path changes it at the same step again.
 
 identical: every value and all weights have the same bits; where code, device and kernels are the same, nothing else will do.
 equivalent: computed otherwise; each value up to step 30 is within its tolerance, and each outcome (the last on train, the best on valid, \
@@ -56,34 +57,32 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .metrics()
         .with_context(|| format!("run {} has no metrics to compare with", original.id))?;
     let experiment = Experiment::parse(&original.experiment_yaml()?, &[])?;
-    let machine = args.machine.resolve_as_recorded(&original.record)?;
-    machine.check(&experiment, original.record.smoke)?;
-    let environment = machine.environment(&experiment);
-    let path = |environment: &Environment| match environment.device.as_str() {
-        "cpu" => environment.kernel_path.clone(),
-        _ => environment.device_in_words(),
-    };
+    let stretches = args.machine.resolve_as_recorded(&original.record)?;
+    let mut runs_on = Vec::new();
+    for Stretch { machine, .. } in &stretches {
+        machine.check(&experiment, original.record.smoke)?;
+        runs_on.push(machine.environment(&experiment));
+    }
     let executions = original.record.telling_executions();
-    let mut recorded: Vec<String> = executions.iter().map(|it| path(&it.environment)).collect();
-    recorded.dedup();
     let paths = format!(
         "recorded on {}; runs on {}",
-        recorded.join(", then "),
-        path(&environment)
+        in_words(executions.iter().map(|it| &it.environment)),
+        in_words(runs_on.iter())
     );
     tell!("{paths}");
-    let material = Material::read_again(&original, &experiment, &machine)?;
+    let first = stretches.first().expect("a run has an execution");
+    let material = Material::read_again(&original, &experiment, &first.machine)?;
     let run = store.create(NewRun {
         experiment: original.record.experiment.clone(),
         resolved: experiment.to_yaml(),
         seed: original.record.seed,
         smoke: original.record.smoke,
-        environment,
+        environment: runs_on.remove(0),
         command: std::env::args().skip(1).collect(),
         concluded_at: original.record.concluded_at,
     })?;
     let id = run.id().to_owned();
-    let ending = conduct(&experiment, machine, Some(material), run, None)?;
+    let ending = conduct_in_stretches(&experiment, stretches, Some(material), run, None)?;
     if ending == Ending::Interrupted {
         return Ok(exit(ending));
     }
@@ -94,4 +93,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Reproduction::Identical { .. } | Reproduction::Equivalent { .. } => ExitCode::SUCCESS,
         Reproduction::Differs { .. } => ExitCode::from(GATE),
     })
+}
+
+/// What computed, one after the other: the kernel path of a CPU, else the device.
+fn in_words<'a>(environments: impl Iterator<Item = &'a Environment>) -> String {
+    let path = |it: &Environment| match it.device.as_str() {
+        "cpu" => it.kernel_path.clone(),
+        _ => it.device_in_words(),
+    };
+    let mut paths: Vec<String> = environments.map(path).collect();
+    paths.dedup();
+    paths.join(", then ")
 }

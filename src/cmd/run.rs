@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 
-use super::machine::{MachineArgs, Watch, interruption};
+use super::machine::{MachineArgs, Stretch, Watch, interruption};
 use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
 use crate::execute::{Machine, Material, execute, expected_vocabulary, footprint};
 use crate::experiment::Experiment;
-use crate::run::{Checkpoint, NewRun, Run, Store, ensure_is_name};
+use crate::run::{Checkpoint, NewRun, Run, Store, StoredRun, ensure_is_name};
 use crate::tell;
 use crate::text_table::print;
-use crate::training::Ending;
+use crate::training::{Ending, Progress};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -101,28 +102,74 @@ pub fn conduct(
     experiment: &Experiment,
     machine: Machine,
     material: Option<Material>,
-    mut run: Run,
+    run: Run,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Ending> {
-    let interrupted = interruption()?;
-    let folder = run.path().display().to_string();
-    tell!("run {} in {folder}", run.id());
-    let mut watch = Watch::new();
-    let material = match material {
-        Some(material) => Ok(material),
-        None => Material::read(experiment, &machine, run.record().smoke),
+    let stretch = Stretch {
+        machine,
+        until: None,
     };
-    let ending = material.and_then(|material| {
-        execute(
-            experiment,
-            machine,
-            &material,
-            &mut run,
-            checkpoint,
-            &interrupted,
-            &mut |progress| watch.step(progress),
-        )
-    });
+    conduct_in_stretches(experiment, vec![stretch], material, run, checkpoint)
+}
+
+/// The same on several machines, one after the other.
+pub fn conduct_in_stretches(
+    experiment: &Experiment,
+    stretches: Vec<Stretch>,
+    mut material: Option<Material>,
+    mut run: Run,
+    mut checkpoint: Option<Checkpoint>,
+) -> Result<Ending> {
+    let interrupted = interruption()?;
+    tell!("run {} in {}", run.id(), run.path().display());
+    let mut watch = Watch::new();
+    let mut has_paused = false;
+    for Stretch { machine, until } in stretches {
+        if has_paused {
+            let (folder, command) = (run.path().to_path_buf(), std::env::args().skip(1).collect());
+            run.interrupt()?;
+            drop(run);
+            let stored = StoredRun::open(&folder, false)?;
+            (run, checkpoint) = stored.resume(machine.environment(experiment), command, None)?;
+        }
+        let smoke = run.record().smoke;
+        let read = match material.take() {
+            Some(material) => Ok(material),
+            None => Material::read(experiment, &machine, smoke),
+        };
+        has_paused = false;
+        let ending = read.and_then(|read| {
+            let material = material.insert(read);
+            let mut see = |progress: Progress| {
+                watch.step(progress);
+                if until == Some(progress.step) {
+                    has_paused = true;
+                    interrupted.store(true, Ordering::Relaxed);
+                }
+            };
+            let from = checkpoint.take();
+            execute(
+                experiment,
+                machine,
+                material,
+                &mut run,
+                from,
+                &interrupted,
+                &mut see,
+            )
+        });
+        has_paused &= matches!(ending, Ok(Ending::Interrupted));
+        if !has_paused {
+            return conclude(&mut run, ending);
+        }
+        interrupted.store(false, Ordering::Relaxed);
+    }
+    unreachable!("the last stretch ends nowhere but at the end")
+}
+
+/// Ends the record of a run as it ended, and says so.
+fn conclude(run: &mut Run, ending: Result<Ending>) -> Result<Ending> {
+    let folder = run.path().display().to_string();
     match &ending {
         Ok(Ending::Complete) => {
             print(&format!("{folder}\n"))?;

@@ -144,7 +144,7 @@ impl fmt::Display for Reproduction {
                 };
                 write!(
                     out,
-                    "equivalent, computed otherwise ({}): {early}, and the outcome is within its noise\n  the first bits that differ: {first}",
+                    "equivalent: {early}, and the outcome is within its noise\n  computed otherwise: {}\n  the first bits that differ: {first}",
                     differences.join("; ")
                 )?;
                 outcomes.iter().try_for_each(|it| write!(out, "\n  {it}"))
