@@ -10,7 +10,8 @@ use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
 use crate::execute::{Machine, Material, execute, expected_vocabulary, footprint};
 use crate::experiment::Experiment;
-use crate::run::{Checkpoint, NewRun, Run, Store, ensure_is_name};
+use crate::report::{OWN_PAGE, write_run_page};
+use crate::run::{Checkpoint, NewRun, Run, Store, StoredRun, ensure_is_name};
 use crate::tell;
 use crate::text_table::print;
 use crate::training::Ending;
@@ -107,7 +108,7 @@ pub fn conduct(
     let interrupted = interruption()?;
     let folder = run.path().display().to_string();
     tell!("run {} in {folder}", run.id());
-    let mut watch = Watch::new();
+    let (mut watch, notes) = (Watch::new(), run.notes());
     let material = match material {
         Some(material) => Ok(material),
         None => Material::read(experiment, &machine, run.record().smoke),
@@ -120,7 +121,12 @@ pub fn conduct(
             &mut run,
             checkpoint,
             &interrupted,
-            &mut |progress| watch.step(progress),
+            &mut |progress| {
+                if let Some(line) = watch.step(progress) {
+                    // A disk that takes no line ends the run where it takes no metrics, with the reason.
+                    let _ = notes.note(&line);
+                }
+            },
         )
     });
     match &ending {
@@ -130,6 +136,7 @@ pub fn conduct(
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
+            write_page_again(&run);
             let id = run.id();
             match run.record().concluded_at {
                 Some(_) => tell!("interrupted: `harness resume {id}` finishes it"),
@@ -142,11 +149,23 @@ pub fn conduct(
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {
                 tell!("the record could not be brought up to date: {unwritten:#}");
             }
+            write_page_again(&run);
         }
     }
     ending.with_context(|| RunFailed {
         id: run.id().to_owned(),
     })
+}
+
+/// Writes the page of a run that stopped, if it has one already, so that it no more says that it is running.
+fn write_page_again(run: &Run) {
+    if !run.path().join(OWN_PAGE).is_file() {
+        return;
+    }
+    let page = StoredRun::open(run.path(), false);
+    if let Err(error) = page.and_then(|run| write_run_page(&run)) {
+        tell!("the page of the run could not be written: {error:#}");
+    }
 }
 
 /// How the process ends after a run that did not fail.
