@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::corpus::catalogue::{self, Entry, Fetched};
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions, open};
+use crate::ensure_usage;
 use crate::number::grouped;
 use crate::tell;
 use crate::text_table::{aligned, print};
@@ -39,7 +40,6 @@ enum Command {
     /// Get corpora into the cache
     Fetch {
         /// Names of the catalogue
-        #[arg(required_unless_present = "all")]
         names: Vec<String>,
         /// Every corpus of the catalogue; those that cannot be had are named at the end
         #[arg(long, conflicts_with = "names")]
@@ -141,12 +141,21 @@ fn origin_fetched(entry: &Entry) -> Option<bool> {
 }
 
 fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Result<ExitCode> {
+    ensure_usage!(
+        all || !names.is_empty(),
+        "which corpus? `harness corpus list` shows the names, as in `harness corpus fetch muse`; --all gets every one"
+    );
     let every: Vec<String> = catalogue::all()
         .iter()
         .map(|entry| entry.name.clone())
         .collect();
     let mut failures = Vec::new();
     for name in if all { &every } else { names } {
+        let before = match catalogue::find(name) {
+            Some(entry) if entry.compose.is_some() => "built in, with nothing to fetch: ",
+            Some(entry) if !again && open::is_cached(entry, options) => "in the cache already: ",
+            _ => "",
+        };
         match Corpus::fetch(name, again, options) {
             Ok(corpus) => {
                 let (pieces, fingerprint, origin) = (
@@ -155,7 +164,7 @@ fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Res
                     &corpus.origin,
                 );
                 print(&format!(
-                    "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}\n"
+                    "{name}: {before}{pieces} pieces, {origin}, fingerprint {fingerprint}\n"
                 ))?;
             }
             // What befalls one corpus need not befall the next; a full disk does.

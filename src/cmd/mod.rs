@@ -177,7 +177,7 @@ fn ensure_folder_of(output: &Path) -> Result<()> {
     let folder = output.parent().unwrap_or(Path::new(""));
     ensure_usage!(
         folder.as_os_str().is_empty() || folder.is_dir(),
-        "'{}' cannot be written: there is no folder '{}'",
+        "'{}' cannot be written: there is no folder '{}'; make it first, or name a file elsewhere",
         output.display(),
         folder.display()
     );

@@ -9,7 +9,7 @@ use super::machine::{MachineArgs, Watch, interruption};
 use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
 use crate::execute::{Machine, Material, execute, expected_vocabulary, footprint};
-use crate::experiment::Experiment;
+use crate::experiment::{self, Experiment};
 use crate::report::{OWN_PAGE, write_run_page};
 use crate::run::{Checkpoint, NewRun, Run, Store, StoredRun, ensure_is_name};
 use crate::tell;
@@ -19,7 +19,7 @@ use crate::training::Ending;
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The experiment, such as experiments/quickstart.yaml
+    /// The experiment: its file, or the name of one in experiments/, such as quickstart
     experiment: PathBuf,
     /// Replace one value: -S training.epochs=3
     #[arg(short = 'S', long = "set", value_name = "KEY=VALUE")]
@@ -36,7 +36,8 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut experiment = Experiment::load(&args.experiment, &args.overrides)?;
+    let path = experiment::find(&args.experiment)?;
+    let mut experiment = Experiment::load(&path, &args.overrides)?;
     if args.smoke {
         experiment = experiment.smoke();
     }
@@ -47,8 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         tell!("{}", plan(&experiment, &machine).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let name = args
-        .experiment
+    let name = path
         .file_stem()
         .context("an experiment is named by its file")?;
     let (store, name) = (Store::here(), name.to_string_lossy().into_owned());
