@@ -26,6 +26,18 @@ pub fn sha256_of_file(path: &Path) -> io::Result<(String, u64)> {
     }
 }
 
+/// Characters of a checksum that are enough for a reader to tell two apart.
+const TOLD: usize = 12;
+
+/// `text` for a reader: the beginning of it where it is a checksum or a commit, else all of it.
+pub fn shortened(text: &str) -> String {
+    let is_hex = text.len() >= 40 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    match text.get(..TOLD) {
+        Some(beginning) if is_hex => format!("{beginning}…"),
+        _ => text.to_owned(),
+    }
+}
+
 /// `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

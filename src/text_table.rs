@@ -17,7 +17,13 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// `rows` under `header`, columns aligned and two spaces apart, each line ended.
+/// The most columns of a line for a terminal.
+const WIDTH: usize = 120;
+/// What is between two columns of a table.
+const GAP: &str = "  ";
+
+/// `rows` under `header`, columns aligned and two spaces apart, each line ended. No line has more than 120 columns: what does not fit is
+/// wrapped inside its own column, the widest columns first.
 pub fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|it| it.chars().count()).collect();
     for row in rows {
@@ -25,18 +31,66 @@ pub fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| -> String {
-        let padded: Vec<String> = cells
+    let gaps = GAP.len() * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > WIDTH {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > 1 => *widest -= 1,
+            _ => break,
+        }
+    }
+    let row = |cells: &mut dyn Iterator<Item = &str>| -> String {
+        let cells: Vec<Vec<String>> = cells
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
+            .map(|(cell, width)| wrap(cell, *width))
             .collect();
-        padded.join("  ").trim_end().to_string() + "\n"
+        let lines = cells.iter().map(Vec::len).max().unwrap_or_default();
+        let line = |at: usize| {
+            let padded: Vec<String> = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{:<width$}", cell.get(at).map_or("", String::as_str)))
+                .collect();
+            padded.join(GAP).trim_end().to_string() + "\n"
+        };
+        (0..lines).map(line).collect()
     };
-    let mut text = line(&mut header.iter().copied());
-    for row in rows {
-        text += &line(&mut row.iter().map(String::as_str));
+    let mut text = row(&mut header.iter().copied());
+    for cells in rows {
+        text += &row(&mut cells.iter().map(String::as_str));
     }
     text
+}
+
+/// `text` in lines of at most 120 columns, each ended.
+pub fn wrapped(text: &str) -> String {
+    let line = |line: String| line + "\n";
+    wrap(text, WIDTH).into_iter().map(line).collect()
+}
+
+/// `text` as it is where it has at most `width` characters; else broken between words, and within a word that is longer.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    if text.chars().count() <= width {
+        return vec![text.to_owned()];
+    }
+    let (mut lines, mut line, mut length) = (Vec::new(), String::new(), 0);
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let letters: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + letters.len() <= width {
+            line.push(' ');
+            line.push_str(word);
+            length += 1 + letters.len();
+            continue;
+        }
+        if length > 0 {
+            lines.push(std::mem::take(&mut line));
+        }
+        let mut parts: Vec<String> = letters.chunks(width).map(String::from_iter).collect();
+        line = parts.pop().unwrap_or_default();
+        length = line.chars().count();
+        lines.append(&mut parts);
+    }
+    lines.push(line);
+    lines
 }
 
 /// `rows` under `header` as a Markdown table, each line ended.
@@ -68,6 +122,26 @@ mod tests {
             aligned(&["metric", "Δ"], &rows),
             "metric      Δ\nvalid/loss  −1\nx\n"
         );
+    }
+
+    #[test]
+    fn no_line_has_more_than_120_columns_and_nothing_is_lost() {
+        let words = ["word"; 60].join(" ");
+        let rows = vec![
+            vec!["key".into(), words.clone(), "short".into()],
+            vec!["path".into(), "é".repeat(250), words],
+        ];
+        let table = aligned(&["in", "A", "B"], &rows);
+        let longest = table.lines().map(|it| it.chars().count()).max();
+        assert!(
+            longest.is_some_and(|it| (100..=WIDTH).contains(&it)),
+            "{table}"
+        );
+        assert_eq!(table.matches("word").count(), 120);
+        assert_eq!(table.matches('é').count(), 250);
+        assert!(table.starts_with("in ") && table.contains("\nkey   word word"));
+        let lines = wrapped(&["word"; 60].join(" "));
+        assert_eq!(lines.lines().map(str::len).max(), Some(119));
     }
 
     #[test]

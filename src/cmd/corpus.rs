@@ -12,9 +12,10 @@ use serde_json::json;
 use crate::corpus::catalogue::{self, Entry, Fetched};
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions, open};
+use crate::ensure_usage;
 use crate::number::grouped;
 use crate::tell;
-use crate::text_table::print;
+use crate::text_table::{aligned, print};
 
 /// The arguments of `harness corpus`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,6 @@ enum Command {
     /// Get corpora into the cache
     Fetch {
         /// Names of the catalogue
-        #[arg(required_unless_present = "all")]
         names: Vec<String>,
         /// Every corpus of the catalogue; those that cannot be had are named at the end
         #[arg(long, conflicts_with = "names")]
@@ -83,15 +83,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
-    if !json {
-        print(&format!(
-            "{:<20} {:>7} {:>12} {:>9}  {:<8} {:<42} licence\n",
-            "name", "pieces", "tokens", "unique", "here", "what"
-        ))?;
-    }
-    for entry in catalogue::all() {
-        let counts = entry.counts["all"];
-        if json {
+    if json {
+        for entry in catalogue::all() {
+            let counts = entry.counts["all"];
             let line = json!({
                 "name": entry.name, "title": entry.title, "about": entry.about, "pieces": counts.pieces,
                 "tokens": counts.tokens, "unique_tokens": counts.unique_tokens, "synthetic": entry.synthetic,
@@ -100,32 +94,38 @@ fn list(json: bool, options: &OpenOptions) -> Result<ExitCode> {
                 "fingerprint": entry.fingerprint,
             });
             print(&format!("{line}\n"))?;
-            continue;
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let header = ["name", "pieces", "    tokens", " unique", "here", "what"];
+    let mut rows = Vec::new();
+    for entry in catalogue::all() {
+        let counts = entry.counts["all"];
         let here = match open::is_cached(entry, options) {
             _ if entry.compose.is_some() => "built in",
             true => "cached",
-            false => "-",
+            false => "–",
         };
-        let (pieces, tokens, unique) = (
-            grouped(counts.pieces),
-            grouped(counts.tokens),
-            grouped(counts.unique_tokens),
-        );
-        print(&format!(
-            "{:<20} {pieces:>7} {tokens:>12} {unique:>9}  {here:<8} {:<42} {}\n",
-            entry.name,
-            format!(
-                "{}{}",
-                entry.title,
-                if entry.synthetic { ", synthetic" } else { "" }
-            ),
-            entry.licence
-        ))?;
+        let synthetic = if entry.synthetic { ", synthetic" } else { "" };
+        rows.push(vec![
+            entry.name.clone(),
+            format!("{:>6}", grouped(counts.pieces)),
+            format!("{:>10}", grouped(counts.tokens)),
+            format!("{:>7}", grouped(counts.unique_tokens)),
+            here.to_owned(),
+            format!("{}{synthetic}", entry.title),
+        ]);
+        let mut more = |what: String| {
+            let mut cells = vec![String::new(); header.len() - 1];
+            cells.push(what);
+            rows.push(cells);
+        };
         if let Some(paper) = &entry.stand_in_for {
-            print(&format!("{:<20} a stand-in for {paper}\n", ""))?;
+            more(format!("a stand-in for {paper}"));
         }
+        more(format!("licence: {}", entry.licence));
     }
+    print(&aligned(&header, &rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,12 +141,21 @@ fn origin_fetched(entry: &Entry) -> Option<bool> {
 }
 
 fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Result<ExitCode> {
+    ensure_usage!(
+        all || !names.is_empty(),
+        "which corpus? `harness corpus list` shows the names, as in `harness corpus fetch muse`; --all gets every one"
+    );
     let every: Vec<String> = catalogue::all()
         .iter()
         .map(|entry| entry.name.clone())
         .collect();
     let mut failures = Vec::new();
     for name in if all { &every } else { names } {
+        let before = match catalogue::find(name) {
+            Some(entry) if entry.compose.is_some() => "built in, with nothing to fetch: ",
+            Some(entry) if !again && open::is_cached(entry, options) => "in the cache already: ",
+            _ => "",
+        };
         match Corpus::fetch(name, again, options) {
             Ok(corpus) => {
                 let (pieces, fingerprint, origin) = (
@@ -155,7 +164,7 @@ fn fetch(names: &[String], all: bool, again: bool, options: &OpenOptions) -> Res
                     &corpus.origin,
                 );
                 print(&format!(
-                    "{name}: {pieces} pieces, {origin}, fingerprint {fingerprint}\n"
+                    "{name}: {before}{pieces} pieces, {origin}, fingerprint {fingerprint}\n"
                 ))?;
             }
             // What befalls one corpus need not befall the next; a full disk does.

@@ -9,9 +9,12 @@ use serde_json::{Map, Value, json};
 use super::best_on_valid;
 use super::machine::{MachineArgs, interruption};
 use crate::corpus::split::Split;
+use crate::encoding::EncodingKind;
 use crate::ensure_usage;
 use crate::execute::score;
+use crate::experiment::Experiment;
 use crate::metric::metric;
+use crate::number::grouped;
 use crate::run::{Metrics, Store, ensure_outside_of_runs, write_atomically};
 use crate::tell;
 use crate::text_table::{aligned, print};
@@ -64,9 +67,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let found = [
         ("loss", scored.score.loss),
+        ("perplexity", scored.score.loss.exp()),
         ("nll_per_step", scored.score.nll_per_step),
         ("frame_accuracy", scored.score.frame_accuracy),
     ];
+    let experiment = Experiment::parse(&stored.experiment_yaml()?, &[])?;
+    let counted = match experiment.encoding.kind {
+        EncodingKind::MidiMessage => "tokens",
+        EncodingKind::Chord | EncodingKind::MultiHot => "time steps",
+    };
     let mut rows = Vec::new();
     let mut metrics = Map::new();
     for (name, value) in found {
@@ -94,13 +103,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 "split": args.split.name(),
                 "pieces": scored.pieces,
                 "steps": scored.steps,
+                "counted": counted,
                 "metrics": Value::Object(metrics),
             })
         ),
         false => format!(
-            "{} pieces, {} steps\n{}",
-            scored.pieces,
-            scored.steps,
+            "{} pieces, {} {counted}\n{}",
+            grouped(scored.pieces as u64),
+            grouped(scored.steps as u64),
             aligned(&["metric", "again", "in the record", "unit"], &rows)
         ),
     })?;

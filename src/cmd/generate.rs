@@ -29,11 +29,11 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Divides the logits: below 1 the likely becomes likelier, 0 always takes the likeliest [default: the experiment's]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Draw only from this many of the likeliest tokens [default: the experiment's]
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    top_k: Option<i64>,
     /// Symbols to draw: note messages, or time steps [default: the experiment's]
     #[arg(long)]
     length: Option<usize>,
@@ -46,7 +46,14 @@ pub struct Args {
 
 /// Generates.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let top_k = args.check_drawing()?;
     let output = args.output.display();
+    let ending = args.output.extension().map(|it| it.to_ascii_lowercase());
+    ensure_usage!(
+        ending.is_none_or(|it| it == "mid" || it == "midi"),
+        "'{output}' does not end in .mid, and generate writes MIDI: '{}' would work",
+        args.output.with_extension("mid").display()
+    );
     ensure_usage!(
         args.output.is_file() || !args.output.exists(),
         "'{output}' is no file that could be replaced: name another"
@@ -61,7 +68,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();
     samples.temperature = args.temperature.unwrap_or(samples.temperature);
-    samples.top_k = args.top_k.or(samples.top_k);
+    samples.top_k = top_k.or(samples.top_k);
     samples.length = args.length.unwrap_or(samples.length);
     samples.validate().or_usage()?;
     let primer = match &args.primer {
@@ -102,4 +109,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         music.score.notes().len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// Checks how symbols are to be drawn, in the words of the arguments, and returns how many of the likeliest are drawn from.
+    fn check_drawing(&self) -> Result<Option<usize>> {
+        if let Some(temperature) = self.temperature {
+            ensure_usage!(
+                temperature.is_finite() && temperature >= 0.0,
+                "--temperature is {temperature}: it must be at least 0, where 1 draws as the model learned and 0 always takes the likeliest"
+            );
+        }
+        let Some(wanted) = self.top_k else {
+            return Ok(None);
+        };
+        let top_k = usize::try_from(wanted).unwrap_or_default();
+        ensure_usage!(
+            top_k > 0,
+            "--top-k is {wanted}: it must be at least 1, to draw from at least one token; leave it out to draw from all"
+        );
+        Ok(Some(top_k))
+    }
 }

@@ -123,7 +123,7 @@ pub fn interruption() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Time between the plain lines of a run whose standard error is no terminal.
+/// Time between the lines that tell of a run, on a standard error that is no terminal and in the run's log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows training on standard error: a bar with loss, speed and time left on a terminal, else plain lines.
@@ -144,8 +144,8 @@ impl Watch {
         }
     }
 
-    /// Takes in one step.
-    pub fn step(&mut self, progress: Progress) {
+    /// Takes in one step. What is worth keeping of it is a line: when held-out pieces were scored, at the last step, and every 10 seconds.
+    pub fn step(&mut self, progress: Progress) -> Option<String> {
         let Progress {
             step,
             steps,
@@ -154,27 +154,21 @@ impl Watch {
             tokens_per_second,
             valid,
         } = progress;
-        let valid = valid
+        let held_out = valid
             .map(|score| format!(", held out {score:.4}"))
             .unwrap_or_default();
-        let text = format!("epoch {epoch}, loss {loss:.4}{valid}, {tokens_per_second:.0} tokens/s");
+        let text =
+            format!("epoch {epoch}, loss {loss:.4}{held_out}, {tokens_per_second:.0} tokens/s");
         if let Some(bar) = &self.bar {
             bar.set_length(steps);
             bar.set_position(step);
             bar.set_message(text.clone());
-            if !valid.is_empty() {
-                bar.println(format!("step {step}/{steps}, {text}"));
-            }
-            if step >= steps {
-                bar.finish_and_clear();
-            }
-            return;
         }
         let (started, first) = *self.first.get_or_insert((Instant::now(), step));
-        let due = self
+        let is_due = self
             .last_line
             .is_none_or(|last| last.elapsed() >= LINE_EVERY);
-        if due || !valid.is_empty() || step == steps {
+        let line = (is_due || valid.is_some() || step == steps).then(|| {
             let left = match step - first {
                 0 => String::new(),
                 done => {
@@ -183,8 +177,18 @@ impl Watch {
                     format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
                 }
             };
-            tell!("step {step}/{steps}, {text}{left}");
             self.last_line = Some(Instant::now());
+            format!("step {step}/{steps}, {text}{left}")
+        });
+        match (&self.bar, &line) {
+            // The bar itself says where the training is in between.
+            (Some(bar), Some(line)) if valid.is_some() => bar.println(line),
+            (None, Some(line)) => tell!("{line}"),
+            _ => {}
         }
+        if let Some(bar) = self.bar.as_ref().filter(|_| step >= steps) {
+            bar.finish_and_clear();
+        }
+        line
     }
 }

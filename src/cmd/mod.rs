@@ -9,6 +9,7 @@ mod export;
 mod generate;
 mod list;
 mod machine;
+mod metrics;
 mod report;
 mod reproduce;
 mod resume;
@@ -74,6 +75,8 @@ enum Command {
     List(list::Args),
     /// One run: what it is, what it measured, what it left
     Show(show::Args),
+    /// Every value that a run logged, as a table or CSV
+    Metrics(metrics::Args),
     /// Check every file of a run against its checksums
     Verify(verify::Args),
     /// Compare two runs, or two groups of runs: what differs, then metrics with a verdict
@@ -123,6 +126,7 @@ impl Cli {
             Command::Conclude(args) => conclude::run(args),
             Command::List(args) => list::run(args),
             Command::Show(args) => show::run(args),
+            Command::Metrics(args) => metrics::run(args),
             Command::Verify(args) => verify::run(args),
             Command::Diff(args) => diff::run(args),
             Command::Reproduce(args) => reproduce::run(args),
@@ -173,7 +177,7 @@ fn ensure_folder_of(output: &Path) -> Result<()> {
     let folder = output.parent().unwrap_or(Path::new(""));
     ensure_usage!(
         folder.as_os_str().is_empty() || folder.is_dir(),
-        "'{}' cannot be written: there is no folder '{}'",
+        "'{}' cannot be written: there is no folder '{}'; make it first, or name a file elsewhere",
         output.display(),
         folder.display()
     );

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::machine::MachineArgs;
 use super::run::{conduct, exit};
 use crate::ensure_usage;
-use crate::experiment::{Experiment, is_fixed_by_checkpoints};
+use crate::experiment::{self, Experiment, is_fixed_by_checkpoints};
 use crate::run::{RunError, SettingChange, State, Store, StoredRun, changed_settings};
 use crate::tell;
 
@@ -68,7 +68,7 @@ impl Args {
             return Experiment::parse(recorded, &self.overrides)
                 .with_context(|| format!("in the record of run {}", stored.id));
         };
-        let experiment = Experiment::load(path, &self.overrides)?;
+        let experiment = Experiment::load(&experiment::find(path)?, &self.overrides)?;
         Ok(match stored.record.smoke {
             true => experiment.smoke(),
             false => experiment,

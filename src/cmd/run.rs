@@ -10,7 +10,8 @@ use super::machine::{MachineArgs, Stretch, Watch, interruption};
 use super::{INTERRUPTED, RunFailed};
 use crate::corpus::catalogue;
 use crate::execute::{Machine, Material, execute, expected_vocabulary, footprint};
-use crate::experiment::Experiment;
+use crate::experiment::{self, Experiment};
+use crate::report::{OWN_PAGE, write_run_page};
 use crate::run::{Checkpoint, NewRun, Run, Store, StoredRun, ensure_is_name};
 use crate::tell;
 use crate::text_table::print;
@@ -19,7 +20,7 @@ use crate::training::{Ending, Progress};
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The experiment, such as experiments/quickstart.yaml
+    /// The experiment: its file, or the name of one in experiments/, such as quickstart
     experiment: PathBuf,
     /// Replace one value: -S training.epochs=3
     #[arg(short = 'S', long = "set", value_name = "KEY=VALUE")]
@@ -36,7 +37,8 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut experiment = Experiment::load(&args.experiment, &args.overrides)?;
+    let path = experiment::find(&args.experiment)?;
+    let mut experiment = Experiment::load(&path, &args.overrides)?;
     if args.smoke {
         experiment = experiment.smoke();
     }
@@ -47,8 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         tell!("{}", plan(&experiment, &machine).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let name = args
-        .experiment
+    let name = path
         .file_stem()
         .context("an experiment is named by its file")?;
     let (store, name) = (Store::here(), name.to_string_lossy().into_owned());
@@ -140,8 +141,12 @@ pub fn conduct_in_stretches(
         has_paused = false;
         let ending = read.and_then(|read| {
             let material = material.insert(read);
+            let notes = run.notes();
             let mut see = |progress: Progress| {
-                watch.step(progress);
+                if let Some(line) = watch.step(progress) {
+                    // A disk that takes no line ends the run where it takes no metrics, with the reason.
+                    let _ = notes.note(&line);
+                }
                 if until == Some(progress.step) {
                     has_paused = true;
                     interrupted.store(true, Ordering::Relaxed);
@@ -177,6 +182,7 @@ fn conclude(run: &mut Run, ending: Result<Ending>) -> Result<Ending> {
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
+            write_page_again(&run);
             let id = run.id();
             match run.record().concluded_at {
                 Some(_) => tell!("interrupted: `harness resume {id}` finishes it"),
@@ -189,11 +195,23 @@ fn conclude(run: &mut Run, ending: Result<Ending>) -> Result<Ending> {
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {
                 tell!("the record could not be brought up to date: {unwritten:#}");
             }
+            write_page_again(&run);
         }
     }
     ending.with_context(|| RunFailed {
         id: run.id().to_owned(),
     })
+}
+
+/// Writes the page of a run that stopped, if it has one already, so that it no more says that it is running.
+fn write_page_again(run: &Run) {
+    if !run.path().join(OWN_PAGE).is_file() {
+        return;
+    }
+    let page = StoredRun::open(run.path(), false);
+    if let Err(error) = page.and_then(|run| write_run_page(&run)) {
+        tell!("the page of the run could not be written: {error:#}");
+    }
 }
 
 /// How the process ends after a run that did not fail.

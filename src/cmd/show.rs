@@ -7,10 +7,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::best_on_valid;
+use crate::checksum::shortened;
 use crate::diff::significant;
 use crate::metric::{Direction, metric};
+use crate::number::grouped;
 use crate::run::{Metrics, Point, Store, StoredRun, flat_settings};
-use crate::text_table::{aligned, print};
+use crate::text_table::{aligned, print, wrapped};
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let mut page = aligned(&["run", &stored.id], &facts(&stored, &settings));
     for event in &stored.record.events {
-        page += &format!("{} {}\n", event.at, event.what);
+        page += &wrapped(&format!("{} {}", event.at, event.what));
     }
     let rows: Vec<Vec<String>> = settings
         .into_iter()
@@ -74,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let rows: Vec<Vec<String>> = files
         .into_iter()
-        .map(|(path, bytes)| vec![path, bytes.to_string()])
+        .map(|(path, bytes)| vec![path, grouped(bytes)])
         .collect();
     page += &format!("\n{}", aligned(&["file", "bytes"], &rows));
     print(&page)?;
@@ -131,7 +133,10 @@ fn facts(run: &StoredRun, settings: &BTreeMap<String, String>) -> Vec<Vec<String
             .unwrap_or_default();
         add("corpus", format!("{}{synthetic}{stand_in}", corpus.name));
         add("", format!("from {}", corpus.origin));
-        add("", format!("fingerprint {}", corpus.fingerprint));
+        add(
+            "",
+            format!("fingerprint {}", shortened(&corpus.fingerprint)),
+        );
     }
     // What a resumed execution has in common with the one before is not told again.
     let mut before: Vec<String> = Vec::new();
@@ -174,6 +179,9 @@ struct Curve {
     last: Point,
 }
 
+/// Digits of a value: other seeds move the fourth.
+const DIGITS: usize = 5;
+
 /// The split that is scored once, with the weights that a run keeps.
 const TEST: &str = "test";
 
@@ -194,14 +202,14 @@ impl Scored {
 impl Curve {
     fn row(&self, scored: &Scored) -> Vec<String> {
         let kind = metric(&self.name);
-        let point = |it: &Point| format!("{} @{}", significant(it.value, 6), it.step);
+        let point = |it: &Point| format!("{} @{}", significant(it.value, DIGITS), it.step);
         let name = format!("{}/{} {}", self.split, self.name, kind.direction.arrow());
         if self.split == TEST {
             let which = match scored.best {
                 Some(_) => "best on valid",
                 None => "the last",
             };
-            let value = significant(self.last.value, 6);
+            let value = significant(self.last.value, DIGITS);
             let weights = format!("{value} (weights of step {}, {which})", scored.step(self));
             return vec![name, weights, "–".into(), kind.unit.to_string()];
         }
@@ -243,7 +251,7 @@ fn curves(metrics: &Metrics) -> Result<Vec<Curve>> {
 }
 
 /// A number as JSON, or why it is none.
-fn finite(value: f64) -> Value {
+pub(super) fn finite(value: f64) -> Value {
     if value.is_finite() {
         value.into()
     } else {

@@ -137,6 +137,8 @@ pub struct Corpus {
     pub origin: String,
     /// Files of the user's own corpus that are no pieces.
     pub left_out: Vec<LeftOut>,
+    /// The names of files beside the user's own pieces that are no music which can be read, such as a text.
+    pub skipped: Vec<String>,
     packs: Vec<Pack>,
     pieces: Vec<Piece>,
 }

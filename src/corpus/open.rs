@@ -122,6 +122,7 @@ fn open_entry(entry: &Entry, catalogue: &[Entry], options: &OpenOptions) -> Resu
         fingerprint: fingerprint(pieces.iter().map(|piece| piece.source.sha256.as_str())),
         origin,
         left_out: Vec::new(),
+        skipped: Vec::new(),
         packs,
         pieces,
     };

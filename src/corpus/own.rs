@@ -1,10 +1,12 @@
 //! The user's own corpora: MIDI files below a directory, in an archive, or one by one.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rayon::iter::Either;
 use rayon::prelude::*;
 
 use super::archive::{self, Wanted};
@@ -26,22 +28,29 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
         parts.collect::<Vec<_>>().join("/")
     };
     // Only the checksum is kept: a large folder does not fit into memory.
-    let examine = |path: PathBuf| -> Option<(String, PathBuf, Result<String, String>)> {
+    let examine = |path: PathBuf| -> Result<(String, PathBuf, Result<String, String>), String> {
         let name = relative(&path);
         let head = match first_bytes(&path) {
             Ok(head) => head,
-            Err(err) => return is_midi(&name, &[]).then(|| (name, path, Err(err.to_string()))),
+            Err(err) if is_midi(&name, &[]) => return Ok((name, path, Err(err.to_string()))),
+            Err(_) => return Err(name),
         };
         if !is_midi(&name, &head) {
-            return None;
+            return Err(name);
         }
         let digest = read_score(&path)
             .map(|bytes| sha256(&bytes))
             .map_err(|err| err.to_string());
-        Some((name, path, digest))
+        Ok((name, path, digest))
     };
     let files = files_below(folder).map_err(|err| unreadable(name, err))?;
-    let found: Vec<_> = files.into_par_iter().filter_map(examine).collect();
+    let (found, skipped): (Vec<_>, Vec<_>) =
+        files
+            .into_par_iter()
+            .partition_map(|path| match examine(path) {
+                Ok(found) => Either::Left(found),
+                Err(name) => Either::Right(name),
+            });
     let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
     for (name, path, digest) in found {
         match digest {
@@ -52,7 +61,8 @@ pub fn open_directory(name: &str, folder: &Path) -> Result<Corpus> {
             }),
         }
     }
-    own(name, "directory", Format::Midi, pieces, left_out)
+    let corpus = own(name, "directory", Format::Midi, pieces, left_out)?;
+    Ok(Corpus { skipped, ..corpus })
 }
 
 /// The MIDI file, archive of MIDI files or piano rolls at `path`, which the user calls `name`.
@@ -68,10 +78,11 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
     let all_bytes = || read_score(path).map_err(|err| unreadable(name, err));
     let head = first_bytes(path).map_err(|err| unreadable(name, err))?;
     if archive::is_archive(&head) {
-        let (pieces, left_out) = archive_pieces(path).map_err(|err| {
+        let (pieces, left_out, skipped) = archive_pieces(path).map_err(|err| {
             CorpusError::Integrity(format!("failed to read the archive '{name}': {err:#}"))
         })?;
-        own(name, "archive", Format::Midi, pieces, left_out)
+        let corpus = own(name, "archive", Format::Midi, pieces, left_out)?;
+        Ok(Corpus { skipped, ..corpus })
     } else if head.starts_with(b"MATLAB 5.0") {
         let rolls = mat::read(&all_bytes()?).map_err(|err| {
             CorpusError::Integrity(format!("failed to read the piano rolls '{name}': {err:#}"))
@@ -90,12 +101,20 @@ pub fn open_file(name: &str, path: &Path) -> Result<Corpus> {
     }
 }
 
-/// The MIDI files of the archive at `path`, and the members that cannot be read.
-fn archive_pieces(path: &Path) -> Result<(Vec<Piece>, Vec<LeftOut>)> {
+/// The MIDI files of the archive at `path`, the members that cannot be read, and the names of those that are no MIDI.
+fn archive_pieces(path: &Path) -> Result<(Vec<Piece>, Vec<LeftOut>, Vec<String>)> {
+    let skipped = RefCell::new(Vec::new());
+    let member = |name: &str, head: &[u8]| {
+        let is_midi = is_midi(name, head);
+        if !is_midi {
+            skipped.borrow_mut().push(name.to_owned());
+        }
+        is_midi
+    };
     let (mut pieces, mut left_out) = (Vec::new(), Vec::new());
     let mut held = 0;
     let wanted = Wanted {
-        member: &is_midi,
+        member: &member,
         nested: false,
     };
     archive::visit(path, &wanted, &mut |name, bytes| {
@@ -116,7 +135,10 @@ fn archive_pieces(path: &Path) -> Result<(Vec<Piece>, Vec<LeftOut>)> {
         pieces.push(Piece::new(name, sha256(&bytes), Place::Held(bytes)));
         Ok(())
     })?;
-    Ok((pieces, left_out))
+    // A member may be asked for twice.
+    let mut skipped = skipped.into_inner();
+    skipped.dedup();
+    Ok((pieces, left_out, skipped))
 }
 
 /// The error for a path that exists but cannot be read.
@@ -165,6 +187,7 @@ fn own(
         fingerprint: fingerprint(pieces.iter().map(|piece| piece.source.sha256.as_str())),
         origin: format!("{found_in} {name}"),
         left_out,
+        skipped: Vec::new(),
         packs: Vec::new(),
         pieces,
     })

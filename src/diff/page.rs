@@ -1,7 +1,8 @@
 //! A comparison as a page, for a terminal or in Markdown.
 
+use crate::checksum::shortened;
 use crate::metric::Direction;
-use crate::text_table::{aligned, markdown};
+use crate::text_table::{aligned, markdown, wrapped};
 
 use super::measurement::{Measured, Measurement, Verdict};
 use super::{At, Comparison, RunName};
@@ -20,7 +21,7 @@ pub fn to_text(comparison: &Comparison, all: bool) -> String {
             text += &aligned(&part.header, &part.rows);
         }
         for line in part.lines {
-            text += &format!("{line}\n");
+            text += &wrapped(&line);
         }
     }
     text
@@ -151,13 +152,17 @@ fn runs(comparison: &Comparison) -> Part {
 }
 
 fn differences(comparison: &Comparison) -> Part {
+    let values = |side: &[String]| -> String {
+        let values: Vec<String> = side.iter().map(|it| shortened(it)).collect();
+        values.join(", ")
+    };
     let mut rows = Vec::new();
     for it in &comparison.differences {
         rows.push(vec![
             it.section.to_string(),
             it.key.clone(),
-            it.a.join(", "),
-            it.b.join(", "),
+            values(&it.a),
+            values(&it.b),
         ]);
     }
     let lines = match rows.is_empty() {
@@ -312,9 +317,9 @@ fn percent(row: &Measurement) -> String {
         .map_or_else(|| "–".into(), |it| format!("{} %", signed_to(it, 3)))
 }
 
-/// Two values as text: six digits, or all of them where six look equal and the values are not.
+/// Two values as text: five digits, or all of them where five look equal and the values are not.
 fn pair(a: f64, b: f64) -> (String, String) {
-    let (short_a, short_b) = (significant(a, 6), significant(b, 6));
+    let (short_a, short_b) = (significant(a, 5), significant(b, 5));
     if short_a == short_b && a != b && !(a.is_nan() && b.is_nan()) {
         (format!("{a:?}"), format!("{b:?}"))
     } else {
@@ -323,7 +328,7 @@ fn pair(a: f64, b: f64) -> (String, String) {
 }
 
 fn signed(value: f64) -> String {
-    signed_to(value, 6)
+    signed_to(value, 3)
 }
 
 fn signed_to(value: f64, digits: usize) -> String {

@@ -4,6 +4,7 @@
 
 mod conclusion;
 mod footprint;
+mod live_page;
 mod material;
 mod samples;
 mod scoring;
@@ -28,6 +29,7 @@ use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
 use footprint::ensure_fits;
 pub use footprint::{expected_vocabulary, footprint};
+use live_page::LivePage;
 pub use material::{Material, read_dataset};
 pub use scoring::{Scored, recorded_corpus, score};
 pub use trained::{Music, Trained};
@@ -234,7 +236,12 @@ impl Stage<'_> {
             trainer.last_step(),
             trainer.step()
         ))?;
-        if trainer.train(self.run, self.interrupted, self.watch)? == Ending::Interrupted {
+        let mut page = LivePage::of(self.run.path().to_path_buf());
+        let watch = &mut |progress: Progress| {
+            page.after_step(progress.valid.is_some());
+            (self.watch)(progress);
+        };
+        if trainer.train(self.run, self.interrupted, watch)? == Ending::Interrupted {
             return Ok(Ending::Interrupted);
         }
         if self.interrupted.load(Ordering::Relaxed) {

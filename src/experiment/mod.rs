@@ -3,6 +3,8 @@
 //! An experiment file holds only what differs from the written defaults. Each room defines the settings of its own part;
 //! this file composes them, so that the resolved experiment spells out every value that a run depends on.
 
+mod explain;
+mod find;
 mod location;
 pub mod overrides;
 mod written;
@@ -28,6 +30,9 @@ use crate::model::{ModelConfig, ModelKind};
 use crate::run::read_regular;
 use crate::tolerance::Tolerance;
 use crate::training::{EvaluationConfig, TrainingConfig};
+use explain::{explain, hint, located};
+
+pub use find::find;
 
 /// Settings, each with all below it, that say what the numbers of a checkpoint are and which window of which data comes next.
 const FIXED_BY_CHECKPOINTS: [&str; 9] = [
@@ -148,6 +153,7 @@ impl Experiment {
     fn resolve(text: &str, mut tree: Value, overrides: &[String]) -> Result<Self> {
         let file = tree.clone();
         for entry in overrides {
+            overrides::ensure_whole(entry)?;
             overrides::apply(&mut tree, entry)?;
         }
         let mut experiment: Result<Self> =
@@ -310,54 +316,6 @@ fn check_shape(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A YAML error with the nearest valid name where a field or a value is misspelt, and with the line of a key that stands twice.
-fn explain(error: serde_yaml::Error, text: &str) -> anyhow::Error {
-    let message = error.to_string();
-    if let Some(key) = message.strip_prefix("duplicate field `")
-        && let Some((key, _)) = key.split_once('`')
-        && let Some((first, second)) = location::twice(text, key)
-    {
-        return anyhow!("line {second}: `{key}` stands twice; it was already set in line {first}");
-    }
-    if message.contains("expected struct Experiment") {
-        return anyhow!(
-            "line 1: {message}: an experiment is a mapping, with lines such as `title: …`"
-        );
-    }
-    let Some((_, rest)) = message.split_once("unknown ") else {
-        return anyhow!(message);
-    };
-    let mut names = rest.split('`').skip(1).step_by(2);
-    match names.next() {
-        Some(given) => anyhow!("{message}{}", hint(given, names)),
-        None => anyhow!(message),
-    }
-}
-
-/// What to ask the writer of `given`: whether the nearest of the candidates was meant, if any is near.
-fn hint<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    nearest(given, candidates)
-        .map(|name| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
-}
-
-/// The candidate most like `given`, if any is alike enough to be meant.
-fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
-        .map(|(_, name)| name)
-}
-
-/// `error`, which begins with the dotted key at fault, with the line of `text` that has the key, unless overrides moved it.
-fn located(error: anyhow::Error, text: &str, overrides: &[String]) -> anyhow::Error {
-    match location::line_of(text, &error.to_string()) {
-        Some(line) if overrides.is_empty() => error.context(format!("line {line}")),
-        _ => error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,6 +349,35 @@ mod tests {
         assert!(
             error.contains("line 4") && error.contains("did you mean `midi-message`?"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_kind_says_what_would_be_one() {
+        let text = "title: A test\ncorpus: counterpoint\ntraining:\n  epochs: three\n";
+        let error = format!("{:#}", Experiment::parse(text, &[]).unwrap_err());
+        assert_eq!(
+            error,
+            "line 4: training.epochs must be a whole number, not \"three\""
+        );
+        let set = |entry: &str| {
+            let error = Experiment::parse(MINIMAL, &[entry.to_owned()]).unwrap_err();
+            format!("{error:#}")
+        };
+        let error = set("training.epochs=-1");
+        assert!(
+            error.ends_with("the value must be a whole number of at least 0, not -1"),
+            "{error}"
+        );
+        let error = set("training.learning_rate=fast");
+        assert!(
+            error.ends_with("the value must be a number, not \"fast\""),
+            "{error}"
+        );
+        let error = set("seed=2");
+        assert_eq!(
+            error,
+            "override 'seed=2': there is no setting `seed`; did you mean `training.seed`, `encoding.seed` or `samples.seed`?"
         );
     }
 

@@ -32,6 +32,35 @@ pub fn apply(root: &mut Value, entry: &str) -> Result<()> {
     Ok(())
 }
 
+/// An error if the key of `entry` is the end of a setting's key and not all of it, as in `seed=2`: it names the settings that end so.
+pub fn ensure_whole(entry: &str) -> Result<()> {
+    let path = entry.split('=').next().unwrap_or_default();
+    let written = Experiment::parse("{title: any, corpus: any}", &[])?.to_yaml();
+    let settings = flat_settings(&written)?;
+    let (end, below) = (format!(".{path}"), format!("{path}."));
+    if settings
+        .keys()
+        .any(|key| key == path || key.starts_with(&below))
+    {
+        return Ok(());
+    }
+    let mut meant: Vec<String> = settings
+        .keys()
+        .filter(|key| key.ends_with(&end))
+        .map(|key| format!("`{key}`"))
+        .collect();
+    // What is most often set is how a network is trained.
+    meant.sort_by_key(|key| !key.starts_with("`training."));
+    let Some(last) = meant.pop() else {
+        return Ok(());
+    };
+    let others = match meant.is_empty() {
+        true => String::new(),
+        false => format!("{} or ", meant.join(", ")),
+    };
+    bail!("override '{entry}': there is no setting `{path}`; did you mean {others}{last}?")
+}
+
 /// Says in `experiment` what it has otherwise than `file`, which it comes from, and takes back the reasons of the values that it no
 /// longer has. A training seed is no other experiment, so the title stays where nothing else was changed.
 pub fn tell_changes(file: &Experiment, experiment: &mut Experiment) -> Result<()> {

@@ -67,7 +67,7 @@ impl fmt::Display for RunError {
                     .collect();
                 write!(
                     formatter,
-                    "no run '{name}' in {}: `harness list` shows the runs there are (a run is named by its id, \
+                    "no run '{name}' in {}: `harness list --all` shows the runs there are (a run is named by its id, \
                      the beginning of one, `latest` or EXPERIMENT@N)",
                     folders.join(" or ")
                 )

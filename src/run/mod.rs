@@ -10,7 +10,7 @@
 //!   metrics.parquet, timings.parquet    at the end: one sorted table each
 //!   checkpoints/step-NNNNNNNN.safetensors   the last two and the best
 //!   final.safetensors              weights alone
-//!   log, lock                      lines with the hour; what the writing process holds locked
+//!   log, lock                      what the terminal showed, with the hour; what the writing process holds locked
 //! ```
 //! and whatever other rooms write through [`Run::write_table`], [`Run::write_json`] and [`Run::write_bytes`].
 //!
@@ -24,6 +24,7 @@ mod code;
 mod disk;
 mod error;
 mod lock;
+mod log;
 mod metrics;
 mod record;
 mod settings;
@@ -42,6 +43,7 @@ pub use disk::{
     create_folder, ensure_outside_of_runs, files_below, read_regular, write_atomically,
 };
 pub use error::RunError;
+pub use log::Log;
 pub use metrics::{Metrics, Point, Row};
 pub use record::{
     CorpusIdentity, Environment, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts,

@@ -203,6 +203,11 @@ impl Environment {
 }
 
 impl Record {
+    /// Whether another record was executed again as this run.
+    pub fn is_reproduction(&self) -> bool {
+        self.execution.command.first().map(String::as_str) == Some("reproduce")
+    }
+
     /// Reads the record of the run in `folder`. Where other files of a run are and the record is not, it was lost.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);

@@ -1,7 +1,6 @@
 //! A run that is being executed: everything its process writes, under a lock that ends with the process.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use super::checkpoint::{Checkpoint, Checkpoints, NamedArray, read_checkpoint, wr
 use super::clock;
 use super::disk::{create_folder, files_below, write_atomically};
 use super::lock::{LOCK, Lock};
+use super::log::Log;
 use super::metrics::{Row, Segments, load};
 use super::record::{
     CorpusIdentity, Event, Execution, FileChecksum, RECORD, Record, SegmentCounts, Status,
@@ -36,6 +36,8 @@ pub struct Run {
     metrics: Segments,
     timings: Segments,
     ends_here: bool,
+    /// Whether a score on held-out pieces waits to be written.
+    has_score: bool,
     began: Instant,
     wrote: Instant,
     _lock: Lock,
@@ -55,6 +57,7 @@ impl Run {
             metrics,
             timings,
             ends_here: false,
+            has_score: false,
             began: now,
             wrote: now,
             _lock: lock,
@@ -135,15 +138,12 @@ impl Run {
 
     /// Adds a line to `log`.
     pub fn note(&mut self, line: &str) -> Result<()> {
-        let path = self.folder.join("log");
-        let append = || -> std::io::Result<()> {
-            let mut file = fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&path)?;
-            writeln!(file, "{} {line}", clock::now())
-        };
-        append().with_context(|| format!("failed to write '{}'", path.display()))
+        self.notes().note(line)
+    }
+
+    /// The `log`, for whoever notes lines while the run is in other hands.
+    pub fn notes(&self) -> Log {
+        Log::of_run(&self.folder)
     }
 
     /// Logs one value. `step` counts optimizer steps completed, `epoch` those begun.
@@ -153,6 +153,7 @@ impl Run {
     pub fn log(&mut self, step: u64, epoch: u32, split: &str, metric: &str, value: f64) {
         self.record.step = self.record.step.max(step);
         self.record.epoch = self.record.epoch.max(epoch);
+        self.has_score |= split != "train";
         self.metrics.push(Row {
             step,
             epoch,
@@ -175,6 +176,7 @@ impl Run {
 
     /// Writes every value logged so far as a segment, and a sign of life.
     pub fn flush(&mut self) -> Result<()> {
+        self.has_score = false;
         self.metrics.flush()?;
         self.timings.flush()?;
         self.write_record()?;
@@ -189,9 +191,10 @@ impl Run {
         self.timings.remove(&timings)
     }
 
-    /// Flushes if the last time is some seconds ago; cheap enough for every step.
+    /// Flushes if the last time is some seconds ago, or held-out pieces were scored since, which is what whoever watches the run waits
+    /// for; cheap enough for every step.
     pub fn tick(&mut self) -> Result<()> {
-        if self.wrote.elapsed() < HEARTBEAT {
+        if self.wrote.elapsed() < HEARTBEAT && !self.has_score {
             Ok(())
         } else {
             self.flush()

@@ -15,7 +15,7 @@ use crate::encoding::{EncodingConfig, EncodingKind};
 use crate::ensure_usage;
 use crate::exit_code::OrUsage;
 use crate::number::grouped;
-use crate::text_table::print;
+use crate::text_table::{aligned, print};
 
 /// The arguments of `harness corpus stats`.
 #[derive(Debug, clap::Args)]
@@ -107,18 +107,13 @@ pub fn run(args: &Args, options: &OpenOptions) -> Result<ExitCode> {
     }
     let files = files(&corpus, &dataset, split);
     if args.files {
-        for file in &files {
-            print(&match args.json {
-                true => format!("{}\n", file.json()),
-                false => format!(
-                    "{:<9} {:>7}  {}  {}\n",
-                    file.outcome,
-                    file.notes,
-                    printable(file.name),
-                    printable(&file.detail)
-                ),
-            })?;
-        }
+        print(&match args.json {
+            true => files.iter().map(|it| format!("{}\n", it.json())).collect(),
+            false => {
+                let rows: Vec<Vec<String>> = files.iter().map(FileLine::row).collect();
+                aligned(&["outcome", "notes", "file", "what was found"], &rows) + "\n"
+            }
+        })?;
     }
     let summary = summary(&corpus, &dataset, &files, args, &encoding);
     if args.json {
@@ -186,7 +181,7 @@ fn encode(
     Dataset::build(chosen.len(), read, encoding, &vocabulary, threads)
 }
 
-/// The counts. Those of outcomes are of files, as `files` lists them: a file that is no piece of its own counts in them, too.
+/// The counts. Those of outcomes are of files, as `files` lists them: each file has one outcome, and counts once.
 fn summary(
     corpus: &Corpus,
     dataset: &Dataset,
@@ -196,7 +191,6 @@ fn summary(
 ) -> Value {
     let found = statistics(dataset, None);
     let ended = |outcome: &str| files.iter().filter(|it| it.outcome == outcome).count();
-    let pieces = dataset.pieces.len() + dataset.rejected.len();
     let limit = encoding.polyphony_limit;
     json!({
         "name": corpus.name,
@@ -214,7 +208,8 @@ fn summary(
         "notes": found.music.notes,
         "repaired": ended(REPAIRED),
         "rejected": ended(REJECTED),
-        "left_out": files.len() - pieces,
+        "duplicates": ended(DUPLICATE),
+        "skipped": ended(SKIPPED),
         "fingerprint": corpus.fingerprint,
         "origin": corpus.origin,
         "licence": corpus.licence,
@@ -223,6 +218,10 @@ fn summary(
 
 const REPAIRED: &str = "repaired";
 const REJECTED: &str = "rejected";
+/// It has the bytes of a file before it, with which it is one piece.
+const DUPLICATE: &str = "duplicate";
+/// It is no MIDI file.
+const SKIPPED: &str = "skipped";
 
 /// How the reading of one file ended.
 struct FileLine<'a> {
@@ -242,6 +241,15 @@ fn printable(text: &str) -> String {
 }
 
 impl FileLine<'_> {
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.outcome.to_owned(),
+            format!("{:>5}", grouped(self.notes as u64)),
+            printable(self.name),
+            printable(&self.detail),
+        ]
+    }
+
     fn json(&self) -> Value {
         json!({ "file": self.name, "outcome": self.outcome, "detail": self.detail, "notes": self.notes })
     }
@@ -273,32 +281,25 @@ fn files<'a>(corpus: &'a Corpus, dataset: &'a Dataset, split: Option<Split>) -> 
         notes: 0,
     });
     let mut lines: Vec<FileLine> = read.chain(rejected).collect();
-    for left_out in corpus.left_out.iter().filter(|_| split.is_none()) {
-        let line = match &left_out.why {
-            WhyLeftOut::Unreadable(why) => (REJECTED, format!("cannot be read: {why}"), 0),
+    let no_pieces = corpus.left_out.iter().map(|left_out| {
+        let (outcome, detail) = match &left_out.why {
+            WhyLeftOut::Unreadable(why) => (REJECTED, format!("cannot be read: {why}")),
             WhyLeftOut::Duplicate(of) => {
-                let same = lines
-                    .iter()
-                    .find(|line| line.name == corpus.source(*of).name)
-                    .expect("each piece has its line");
-                let joint = if same.detail.is_empty() { "" } else { "; " };
-                (
-                    same.outcome,
-                    format!(
-                        "{}{joint}same bytes as {}, counted once",
-                        same.detail, same.name
-                    ),
-                    same.notes,
-                )
+                let same = &corpus.source(*of).name;
+                (DUPLICATE, format!("same bytes as {same}, which is counted"))
             }
         };
-        lines.push(FileLine {
-            name: &left_out.name,
-            outcome: line.0,
-            detail: line.1,
-            notes: line.2,
-        });
-    }
+        (&left_out.name, outcome, detail)
+    });
+    let skipped = corpus.skipped.iter();
+    let skipped = skipped.map(|name| (name, SKIPPED, "no MIDI file".to_owned()));
+    let others = no_pieces.chain(skipped).filter(|_| split.is_none());
+    lines.extend(others.map(|(name, outcome, detail)| FileLine {
+        name,
+        outcome,
+        detail,
+        notes: 0,
+    }));
     lines.sort_by(|a, b| a.name.cmp(b.name));
     lines
 }

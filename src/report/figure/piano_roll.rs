@@ -53,6 +53,19 @@ pub fn panel_of(run: &RunRecord) -> String {
     )
 }
 
+/// Why music of several voices is heard as one, where that is so.
+fn how_it_sounds(run: &RunRecord, sample: &Sample) -> &'static str {
+    match (run.resolved_text("encoding.kind"), &sample.origin) {
+        (Some("midi-message"), Origin::Real) => {
+            " Its voices come one after another, not together: as in the paper, the tracks of a piece are laid end to end."
+        }
+        (Some("midi-message"), Origin::Generated) => {
+            " The model read the tracks of each piece laid end to end, as in the paper, and writes one voice after another."
+        }
+        _ => "",
+    }
+}
+
 fn draw_sample(run: &RunRecord, sample: &Sample) -> Result<Drawing> {
     let ((low, high), end) = (pitches_drawn(run), seconds_drawn(run));
     let synthetic = run
@@ -136,7 +149,11 @@ fn draw_sample(run: &RunRecord, sample: &Sample) -> Result<Drawing> {
     };
     Ok(Drawing {
         name: format!("piano-roll-{stem}"),
-        caption: format!("{title}; {} notes{shown}.", sample.notes.len()),
+        caption: format!(
+            "{title}; {} notes{shown}.{}",
+            sample.notes.len(),
+            how_it_sounds(run, sample)
+        ),
         alt: format!(
             "Piano roll of {} notes{}.",
             drawn.len(),

@@ -15,7 +15,10 @@ use super::{Links, claims_markup, figure_markup, figure_with, page, provenance_o
 use crate::number::grouped;
 use crate::run::State;
 
-/// The page that a run leaves in its own folder.
+/// What makes a browser load the page of a running run again.
+const RELOAD: &str = r#"<meta http-equiv="refresh" content="15">"#;
+
+/// The page that a run leaves in its own folder; that of a running run loads itself again.
 pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
     let title = run
         .resolved_text("title")
@@ -39,7 +42,11 @@ pub fn own_page(run: &RunRecord, drawings: &[(Section, Drawing)]) -> String {
             (run_sections(&group, drawings, None, Links::RunFolder))
         }
     };
-    page(&title, body, provenance_of(&group))
+    let page = page(&title, body, provenance_of(&group));
+    match run.state {
+        State::Running => page.replacen("<head>", &format!("<head>{RELOAD}"), 1),
+        _ => page,
+    }
 }
 
 /// The parts of the page, to jump to.

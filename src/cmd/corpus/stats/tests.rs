@@ -34,6 +34,7 @@ fn every_file_of_a_folder_has_its_line_and_one_bad_one_stops_nothing() {
         ("d.mid", &late_end),
         ("e.mid", empty),
     ];
+    fs::write(folder.path().join("f.txt"), "no music").unwrap();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
     }
@@ -49,12 +50,13 @@ fn every_file_of_a_folder_has_its_line_and_one_bad_one_stops_nothing() {
     let expected = [
         ("a.mid", "ok", 1),
         ("b.mid", "rejected", 0),
-        ("c.mid", "ok", 1),
+        ("c.mid", "duplicate", 0),
         ("d.mid", "repaired", 1),
         ("e.mid", "repaired", 0),
+        ("f.txt", "skipped", 0),
     ];
     assert_eq!(found, expected);
-    assert_eq!(lines[2].detail, "same bytes as a.mid, counted once");
+    assert_eq!(lines[2].detail, "same bytes as a.mid, which is counted");
     let summary = summary(&corpus, &dataset, &lines, &args(name, true), &encoding);
     let expected = [
         ("pieces", 3),
@@ -62,7 +64,8 @@ fn every_file_of_a_folder_has_its_line_and_one_bad_one_stops_nothing() {
         ("unique_tokens", 2),
         ("repaired", 2),
         ("rejected", 1),
-        ("left_out", 1),
+        ("duplicates", 1),
+        ("skipped", 1),
     ];
     for (key, value) in expected {
         assert_eq!(summary[key], value, "{key}");
@@ -101,13 +104,18 @@ fn the_summary_counts_what_the_lines_say() {
     assert_eq!(
         outcomes,
         [
-            "ok", "rejected", "rejected", "repaired", "repaired", "rejected"
+            "ok",
+            "rejected",
+            "duplicate",
+            "repaired",
+            "duplicate",
+            "rejected"
         ]
     );
     let summary = summary(&corpus, &dataset, &lines, &args(name, true), &encoding);
-    assert_eq!(summary["rejected"], 3);
-    assert_eq!(summary["repaired"], 2);
-    assert_eq!(summary["left_out"], 3);
+    assert_eq!(summary["rejected"], 2);
+    assert_eq!(summary["repaired"], 1);
+    assert_eq!(summary["duplicates"], 2);
     assert_eq!(summary["pieces"], 2);
 }
 
