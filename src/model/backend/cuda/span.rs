@@ -25,11 +25,24 @@ pub struct Span {
 }
 
 impl Span {
-    /// The values of a tensor, row-major. It must be contiguous, as all are but the views that `permute` and `broadcast` give.
+    /// The values of a tensor, row-major.
     ///
     /// # Panics
-    /// When the tensor's buffer has not one value for each element.
-    pub fn of<S: Shape, T: fmt::Debug>(tensor: &Tensor<S, f32, Cuda, T>) -> Self {
+    /// When the tensor is not contiguous, as the views that `permute` and `broadcast` give are not.
+    pub fn of<S: Shape, T: Tape<f32, Cuda>>(tensor: &Tensor<S, f32, Cuda, T>) -> Self {
+        let untaped: Tensor<S, f32, Cuda> = tensor.retaped();
+        let span = Self::of_buffer_behind(&untaped);
+        // Of a contiguous tensor this is the same buffer, of any other a copy.
+        let contiguous = Self::of_buffer_behind(&untaped.contiguous());
+        assert!(
+            span == contiguous && span.length == tensor.shape().num_elements(),
+            "the kernels want a contiguous tensor, not a view with strides of its own"
+        );
+        span
+    }
+
+    /// The buffer of a tensor, whatever its strides.
+    fn of_buffer_behind<S: Shape>(tensor: &Tensor<S, f32, Cuda>) -> Self {
         let mut beginning = Beginning(String::new());
         // The writer reports an error when it has seen enough: that is what is wanted.
         let _ = write!(beginning, "{tensor:?}");
@@ -40,13 +53,7 @@ impl Span {
                 address,
                 length: length as usize,
             });
-        let span = span.expect("a CUDA tensor's debug form begins with its buffer");
-        assert_eq!(
-            span.length,
-            tensor.shape().num_elements(),
-            "the kernels want a contiguous tensor"
-        );
-        span
+        span.expect("a CUDA tensor's debug form begins with its buffer")
     }
 
     /// The values of a buffer.

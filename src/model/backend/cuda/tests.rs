@@ -518,4 +518,11 @@ fn a_span_is_the_memory_of_its_tensor_and_ends_with_it() {
     let whole = Span::of(&tensor);
     let short = std::panic::catch_unwind(|| whole.part(3..7));
     assert!(short.is_err(), "a part beyond the end");
+    for view in [
+        tensor.permute::<(usize, usize), Axes2<1, 0>>(),
+        device.own.device.zeros().broadcast_like(&(2, 3)),
+    ] {
+        let span = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Span::of(&view)));
+        assert!(span.is_err(), "a view that is not contiguous");
+    }
 }
