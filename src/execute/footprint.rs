@@ -9,6 +9,7 @@ use crate::encoding::EncodingKind;
 use crate::encoding::vocabulary::VocabularySource;
 use crate::experiment::Experiment;
 use crate::model::memory::{Footprint, Sizes};
+use crate::training::data::alphabet;
 use crate::training::evaluate::WINDOW;
 
 /// What training `experiment` with a vocabulary of so many tokens takes.
@@ -20,7 +21,7 @@ pub fn footprint(experiment: &Experiment, vocabulary: usize) -> Footprint {
         ..
     } = experiment;
     let sizes = Sizes {
-        vocabulary,
+        alphabet: alphabet(model.kind, vocabulary),
         slots: training.optimizer().slots(),
         window: training.batch_size * training.sequence_length,
         evaluation: evaluation.batch_size * WINDOW,

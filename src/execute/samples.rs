@@ -24,13 +24,13 @@ const EXCERPT_STEPS: usize = 128;
 const N_GRAM: usize = 8;
 
 /// Generates the experiment's samples, writes them as MIDI and returns what can be measured of them.
-pub fn write<D: Backend>(
+pub fn write<B: Backend>(
     run: &mut Run,
     experiment: &Experiment,
     encoding: &dyn Encode,
     dataset: &Dataset,
     data: &Data,
-    network: &Network<D>,
+    network: &Network<B>,
 ) -> Result<Value> {
     let settings = &experiment.samples;
     let mut samples = Vec::new();
