@@ -12,13 +12,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use dfdx::prelude::Cpu;
 use harness::batch::Stream;
 use harness::corpus::{Corpus, OpenOptions};
 use harness::execute::read_dataset;
 use harness::experiment::Experiment;
-use harness::kernel::{KernelPath, Kernels};
-use harness::model::backend::{Precision, Runtime};
+use harness::kernel::{KernelPath, Kernels, Precision};
+use harness::model::backend::cpu::{FusedCpu, caching_cpu};
+use harness::model::backend::{Backend, Reference};
 use harness::model::{Network, State};
 use harness::random;
 use harness::training::data::Data;
@@ -33,7 +33,7 @@ struct Arguments {
     experiment: PathBuf,
     /// What the fused kernels in the experiment's precision are compared with.
     #[arg(long, default_value = "composed")]
-    reference: Reference,
+    reference: Other,
     /// Steps of each training.
     #[arg(long, default_value_t = 200)]
     steps: usize,
@@ -49,27 +49,27 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Reference {
+enum Other {
     Composed,
     F32,
 }
 
 /// A network with all that moves while it is trained.
-struct Training<'a> {
+struct Training<'a, B: Backend> {
     experiment: &'a Experiment,
-    network: Network<Cpu>,
-    optimizer: Optimizer<Cpu>,
-    state: State<Cpu>,
+    network: Network<B>,
+    optimizer: Optimizer<B>,
+    state: State<B::Device>,
     dropout: ChaCha8Rng,
 }
 
-impl<'a> Training<'a> {
-    fn new(experiment: &'a Experiment, vocabulary: usize, runtime: Runtime<Cpu>) -> Result<Self> {
+impl<'a, B: Backend> Training<'a, B> {
+    fn new(experiment: &'a Experiment, data: &Data, backend: B) -> Result<Self> {
         let config = &experiment.training;
         let network = Network::new(
             &experiment.model,
-            vocabulary,
-            runtime,
+            data.alphabet(),
+            backend,
             &mut initial_weights(config),
         )?;
         Ok(Self {
@@ -97,6 +97,18 @@ impl<'a> Training<'a> {
     }
 }
 
+/// The losses of the first steps.
+fn losses<B: Backend>(
+    experiment: &Experiment,
+    data: &Data,
+    stream: &Stream,
+    steps: usize,
+    backend: B,
+) -> Result<Vec<f64>> {
+    let mut training = Training::new(experiment, data, backend)?;
+    (0..steps).map(|step| training.step(stream, step)).collect()
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(
@@ -115,26 +127,33 @@ fn main() -> Result<()> {
         config.sequence_length,
     )?;
     let fused = |precision| {
-        let kernels = Kernels::new(KernelPath::detect(), arguments.threads);
-        Runtime::fused(kernels, precision)
+        let path = KernelPath::detect();
+        FusedCpu::new(Kernels::new(path, arguments.threads, precision))
     };
-    let reference = match arguments.reference {
-        Reference::Composed => Runtime::composed(),
-        Reference::F32 => fused(Precision::F32),
+    let ours = losses(
+        &experiment,
+        &data,
+        &stream,
+        arguments.steps,
+        fused(config.precision),
+    )?;
+    let theirs = match arguments.reference {
+        Other::Composed => {
+            let reference = Reference(caching_cpu());
+            losses(&experiment, &data, &stream, arguments.steps, reference)?
+        }
+        Other::F32 => {
+            let fused = fused(Precision::F32);
+            losses(&experiment, &data, &stream, arguments.steps, fused)?
+        }
     };
-    let vocabulary = data.vocabulary_size();
-    let mut ours = Training::new(&experiment, vocabulary, fused(config.precision))?;
-    let mut theirs = Training::new(&experiment, vocabulary, reference)?;
+    let losses: Vec<(f64, f64)> = ours.into_iter().zip(theirs).collect();
     let (mut worst, mut at) = (0.0, 0);
-    let mut losses = Vec::with_capacity(arguments.steps);
-    for step in 0..arguments.steps {
-        let [a, b] = [&mut ours, &mut theirs].map(|it| it.step(&stream, step));
-        let (a, b) = (a?, b?);
+    for (step, (a, b)) in losses.iter().enumerate() {
         let deviation = (a - b).abs() / b.abs();
         if deviation > worst {
             (worst, at) = (deviation, step + 1);
         }
-        losses.push((a, b));
     }
     let last = &losses[losses.len().saturating_sub(stream.windows())..];
     let mean = |of: fn(&(f64, f64)) -> f64| last.iter().map(of).sum::<f64>() / last.len() as f64;
@@ -142,7 +161,7 @@ fn main() -> Result<()> {
         "experiment": arguments.experiment.file_stem().map(|stem| stem.to_string_lossy()),
         "precision": config.precision.name(),
         "kernel_path": KernelPath::detect().name(),
-        "vocabulary": vocabulary,
+        "vocabulary": data.vocabulary_size(),
         "batch_size": config.batch_size,
         "sequence_length": config.sequence_length,
         "steps": arguments.steps,

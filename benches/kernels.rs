@@ -10,7 +10,8 @@
 use std::time::Instant;
 
 use harness::kernel::{
-    Adam, KernelPath, Kernels, LstmInput, LstmShape, LstmTape, LstmWeights, Precision, RowGradient,
+    Adam, Bags, BitRange, Gradient, KernelPath, Kernels, Linear, LinearGradients, LstmGradients,
+    LstmInput, LstmLayer, LstmShape, LstmTape, LstmWeights, Precision, Rule, SparseGradient,
     WeightRows, to_bf16,
 };
 
@@ -51,7 +52,7 @@ fn main() -> anyhow::Result<()> {
             _ => options.filter = argument,
         }
     }
-    let mut kernels = Kernels::new(path, threads);
+    let mut kernels = Kernels::new(path, threads, options.precision);
     println!(
         "path {}, {threads} threads, {:?}, median of {}",
         path.name(),
@@ -69,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         ("muse", 2500, 39_289),
         ("muse_truncated", 2500, 21_510),
     ] {
-        head(&mut kernels, &options, model, positions, 128, vocabulary);
+        softmax(&mut kernels, &options, model, positions, 128, vocabulary);
         optimizer(&mut kernels, &options, model, positions, vocabulary);
     }
     lstm(
@@ -111,9 +112,7 @@ fn row(
         return;
     }
     let mut operations = 0.0;
-    let (_, seconds) = median(5, || {
-        operations = kernels.peak_operations(options.precision)
-    });
+    let (_, seconds) = median(5, || operations = kernels.peak_operations());
     let peak = operations / seconds * kernels.threads() as f64;
     (0..2).for_each(|_| work(kernels));
     let (wall, cpu) = median(options.repeats, || work(kernels));
@@ -176,8 +175,11 @@ fn tokens(len: usize, vocabulary: usize) -> Vec<u32> {
         .collect()
 }
 
-fn head(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usize, v: usize) {
-    let names = [format!("head {model}"), format!("head_nll {model}")];
+fn softmax(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usize, v: usize) {
+    let names = [
+        format!("softmax_loss {model}"),
+        format!("softmax_nll {model}"),
+    ];
     if !names.iter().any(|name| name.contains(&options.filter)) {
         return;
     }
@@ -185,56 +187,71 @@ fn head(kernels: &mut Kernels, options: &Options, model: &str, n: usize, k: usiz
     let targets = tokens(n, v);
     let (mut dh, mut dw, mut db) = (vec![0.0; h.len()], vec![0.0; w.len()], vec![0.0; v]);
     let flops = 2.0 * (n * k * v) as f64;
-    let precision = options.precision;
+    let projection = Linear {
+        weight: &w,
+        bias: &bias,
+    };
     row(kernels, options, &names[0], 3.0 * flops, |kernels| {
-        kernels.head_forward_backward(
-            precision,
-            &h,
-            &w,
-            &bias,
-            &targets,
-            1.0 / n as f32,
-            &mut dh,
-            &mut dw,
-            &mut db,
-        );
+        let gradients = LinearGradients {
+            input: &mut dh,
+            weight: &mut dw,
+            bias: &mut db,
+        };
+        kernels.softmax_loss(&h, projection, &targets, 1.0 / n as f32, gradients);
     });
     let mut nll = vec![0.0; n];
     row(kernels, options, &names[1], flops, |kernels| {
-        kernels.head_nll(precision, &h, &w, &bias, &targets, &mut nll);
+        kernels.softmax_nll(&h, projection, &targets, &mut nll);
     });
 }
 
 fn optimizer(kernels: &mut Kernels, options: &Options, model: &str, n: usize, v: usize) {
     let names = [
         format!("adam {model} W"),
-        format!("adam_rows {model}"),
+        format!("adam sparse {model}"),
         format!("embedding {model}"),
     ];
     if !names.iter().any(|name| name.contains(&options.filter)) {
         return;
     }
-    let adam = Adam {
+    let adam = Rule::Adam(Adam {
+        step: 1,
         learning_rate: 1e-3,
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
-    };
+    });
     let mut param = numbers(v * 128, 0.1);
     let grad = numbers(v * 128, 0.01);
     let (mut m, mut s) = (vec![0.0; v * 128], vec![0.0; v * 128]);
     row(kernels, options, &names[0], 0.0, |kernels| {
-        kernels.adam(&adam, 1, 1.0, &mut param, &grad, &mut m, &mut s);
+        kernels.update(
+            &adam,
+            &mut param,
+            Gradient::Dense(&grad),
+            1.0,
+            [&mut m, &mut s],
+        );
     });
-    let (ids, dout, mut gradient) = (tokens(n, v), numbers(n * 128, 0.01), RowGradient::default());
+    let (ids, dout, mut gradient) = (
+        tokens(n, v),
+        numbers(n * 128, 0.01),
+        SparseGradient::default(),
+    );
     let mut out = vec![0.0; n * 128];
     row(kernels, options, &names[2], 0.0, |kernels| {
-        kernels.embedding_gather(&param, &ids, &mut out);
-        kernels.embedding_gradient(&ids, &dout, 128, &mut gradient);
+        kernels.embedding(&param, &ids, &mut out);
+        kernels.embedding_backward(&ids, &dout, 128, &mut gradient);
     });
-    kernels.embedding_gradient(&ids, &dout, 128, &mut gradient);
+    kernels.embedding_backward(&ids, &dout, 128, &mut gradient);
     row(kernels, options, &names[1], 0.0, |kernels| {
-        kernels.adam_rows(&adam, 1, 1.0, &mut param, &gradient, &mut m, &mut s);
+        kernels.update(
+            &adam,
+            &mut param,
+            Gradient::Sparse(&gradient),
+            1.0,
+            [&mut m, &mut s],
+        );
     });
 }
 
@@ -256,10 +273,16 @@ fn lstm(kernels: &mut Kernels, options: &Options, model: &str, shape: LstmShape)
         numbers(rows * hidden, 1.0),
     );
     let state = numbers(batch * hidden, 0.5);
-    let weights = LstmWeights {
-        w_ih: &w_ih,
-        w_hh: &w_hh,
-        bias: &bias,
+    let layer = LstmLayer {
+        shape,
+        weights: LstmWeights {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            bias: &bias,
+        },
+        input: LstmInput::Vectors(&x),
+        h0: &state,
+        c0: &state,
     };
     let (mut tape, mut h, mut c) = (
         LstmTape::default(),
@@ -269,60 +292,21 @@ fn lstm(kernels: &mut Kernels, options: &Options, model: &str, shape: LstmShape)
     let (mut dx, mut dw_ih) = (vec![0.0; x.len()], vec![0.0; w_ih.len()]);
     let (mut dw_hh, mut db) = (vec![0.0; w_hh.len()], vec![0.0; bias.len()]);
     let flops = 2.0 * (rows * 4 * hidden * (input + hidden)) as f64;
-    let precision = options.precision;
-    row(
-        kernels,
-        options,
-        &format!("lstm_forward {model}"),
-        flops,
-        |kernels| {
-            kernels.lstm_forward(
-                precision,
-                shape,
-                weights,
-                LstmInput::Vectors(&x),
-                &state,
-                &state,
-                &mut tape,
-                &mut h,
-                &mut c,
-            );
-        },
-    );
-    row(
-        kernels,
-        options,
-        &format!("lstm forward+backward {model}"),
-        3.0 * flops,
-        |kernels| {
-            kernels.lstm_forward(
-                precision,
-                shape,
-                weights,
-                LstmInput::Vectors(&x),
-                &state,
-                &state,
-                &mut tape,
-                &mut h,
-                &mut c,
-            );
-            kernels.lstm_backward(
-                precision,
-                shape,
-                weights,
-                LstmInput::Vectors(&x),
-                &state,
-                &state,
-                &h,
-                &mut tape,
-                &dh,
-                &mut dx,
-                &mut dw_ih,
-                &mut dw_hh,
-                &mut db,
-            );
-        },
-    );
+    let name = format!("lstm_forward {model}");
+    row(kernels, options, &name, flops, |kernels| {
+        kernels.lstm_forward(layer, &mut tape, &mut h, &mut c);
+    });
+    let name = format!("lstm forward+backward {model}");
+    row(kernels, options, &name, 3.0 * flops, |kernels| {
+        kernels.lstm_forward(layer, &mut tape, &mut h, &mut c);
+        let gradients = LstmGradients {
+            input: &mut dx,
+            w_ih: &mut dw_ih,
+            w_hh: &mut dw_hh,
+            bias: &mut db,
+        };
+        kernels.lstm_backward(layer, &mut tape, &h, &dh, gradients);
+    });
 }
 
 fn sigmoid(kernels: &mut Kernels, options: &Options) {
@@ -338,46 +322,49 @@ fn sigmoid(kernels: &mut Kernels, options: &Options) {
     );
     let (mut x, mut logits) = (vec![0.0; n * 128], vec![0.0; n * 88]);
     let (mut dtable, mut dh, mut dw, mut db) = (table.clone(), h.clone(), w.clone(), bias.clone());
-    row(kernels, options, "sigmoid input sum", 0.0, |kernels| {
-        kernels.multi_hot_forward(&table, &masks, &mut x);
-        kernels.multi_hot_backward(&masks, &h, &mut dtable);
-    });
-    let precision = options.precision;
-    row(
-        kernels,
-        options,
-        "sigmoid head",
-        3.0 * 2.0 * (n * 128 * 88) as f64,
-        |kernels| {
-            kernels.linear_forward(precision, &h, &w, &bias, &mut logits);
-            kernels.bce_with_logits(&mut logits, &masks, 1.0, None);
-            kernels.linear_backward(precision, &h, &w, &logits, &mut dh, &mut dw, &mut db);
+    let bags = Bags {
+        masks: &masks,
+        bits: BitRange {
+            first: 21,
+            rows: 88,
         },
-    );
+    };
+    row(kernels, options, "sigmoid embedding_bag", 0.0, |kernels| {
+        kernels.embedding_bag(&table, bags, &mut x);
+        kernels.embedding_bag_backward(bags, &h, &mut dtable);
+    });
+    let projection = Linear {
+        weight: &w,
+        bias: &bias,
+    };
+    let flops = 3.0 * 2.0 * (n * 128 * 88) as f64;
+    row(kernels, options, "sigmoid head", flops, |kernels| {
+        kernels.linear(&h, projection, &mut logits);
+        kernels.sigmoid_loss(&mut logits, bags, 1.0, None);
+        let gradients = LinearGradients {
+            input: &mut dh,
+            weight: &mut dw,
+            bias: &mut db,
+        };
+        kernels.linear_backward(&h, projection, &logits, gradients);
+    });
 }
 
 fn generation(kernels: &mut Kernels, options: &Options) {
     let (v, k) = (35_509, 128);
     let (h, w, bias) = (numbers(k, 1.0), numbers(v * k, 0.1), numbers(v, 0.1));
-    let mut rounded = vec![0; w.len()];
-    to_bf16(&w, &mut rounded);
+    let rounded = to_bf16(&w);
     let mut logits = vec![0.0; v];
     let flops = 2.0 * (v * k) as f64;
     row(kernels, options, "generate logits f32", flops, |kernels| {
-        kernels.head_logits(&h, WeightRows::F32(&w), &bias, &mut logits);
+        kernels.logits(&h, WeightRows::F32(&w), &bias, &mut logits);
     });
     row(kernels, options, "generate logits bf16", flops, |kernels| {
-        kernels.head_logits(&h, WeightRows::Bf16(&rounded), &bias, &mut logits);
+        kernels.logits(&h, WeightRows::Bf16(&rounded), &bias, &mut logits);
     });
     row(kernels, options, "generate sample", 0.0, |kernels| {
         std::hint::black_box(kernels.sample(&logits, 1.0, 0.7));
     });
-    let shape = LstmShape {
-        time: 1,
-        batch: 1,
-        input: k,
-        hidden: k,
-    };
     let (w_ih, bias) = (numbers(4 * k * k, 0.09), numbers(4 * k, 0.09));
     let weights = LstmWeights {
         w_ih: &w_ih,
@@ -386,6 +373,6 @@ fn generation(kernels: &mut Kernels, options: &Options) {
     };
     let (mut state, mut c) = (numbers(k, 0.5), numbers(k, 0.5));
     row(kernels, options, "generate lstm_step", 0.0, |kernels| {
-        kernels.lstm_step(shape, weights, &h, &mut state, &mut c)
+        kernels.lstm_step(weights, &h, &mut state, &mut c)
     });
 }

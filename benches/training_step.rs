@@ -12,11 +12,14 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use harness::batch::{Batch, Symbols};
 use harness::device::{Device, DeviceChoice};
-use harness::kernel::{KernelPath, Kernels};
-use harness::model::backend::{Backend, Precision, Runtime};
+use harness::execute::{Job, Machine};
+use harness::kernel::{KernelPath, Precision};
+use harness::model::backend::cpu::caching_cpu;
+use harness::model::backend::{Backend, Reference};
 use harness::model::sampling::Sampling;
 use harness::model::{ModelConfig, ModelKind, Network};
 use harness::random;
+use harness::training::data::alphabet;
 use harness::training::optimizer::{Optimizer, OptimizerConfig};
 use rand::Rng;
 use std::path::Path;
@@ -74,7 +77,7 @@ enum Dtype {
 }
 
 impl Model {
-    /// Vocabulary, lanes, time steps.
+    /// Vocabulary, sequences, time steps.
     fn shape(self) -> (usize, usize, usize) {
         match self {
             Self::Bach => (35_509, 50, 50),
@@ -97,7 +100,7 @@ struct Sample {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (_, lanes, length) = arguments.model.shape();
+    let (_, batch_size, length) = arguments.model.shape();
     let kind = if arguments.model == Model::Sigmoid {
         ModelKind::Sigmoid
     } else {
@@ -108,20 +111,26 @@ fn main() -> Result<()> {
         Dtype::Bf16 => Precision::Bf16,
     };
     let (device, notice) = arguments.device.resolve()?;
-    if let Some(notice) = notice {
+    if let Some(notice) = &notice {
         eprintln!("{notice}");
     }
-    let (samples, noisy) = match (&device, arguments.composed) {
-        (Device::Cpu, true) => measure(&arguments, kind, Runtime::composed())?,
-        (Device::Cpu, false) => {
-            let kernels = Kernels::new(KernelPath::detect(), arguments.threads);
-            measure(&arguments, kind, Runtime::fused(kernels, precision))?
-        }
+    let machine = Machine {
+        device,
+        kernel_path: KernelPath::detect(),
+        threads: arguments.threads,
+        notice,
+    };
+    let device = &machine.device;
+    let measurement = Measurement {
+        arguments: &arguments,
+        kind,
+    };
+    let (samples, noisy) = match (device, arguments.composed) {
+        (_, false) => machine.run(precision, measurement)?,
+        (Device::Cpu, true) => measurement.on(Reference(caching_cpu()))?,
         #[cfg(feature = "cuda")]
-        (Device::Cuda(gpu), true) => measure(&arguments, kind, Runtime::cuda_composed(gpu.index)?)?,
-        #[cfg(feature = "cuda")]
-        (Device::Cuda(gpu), false) => {
-            measure(&arguments, kind, Runtime::cuda(gpu.index, precision)?)?
+        (Device::Cuda(gpu), true) => {
+            measurement.on(Reference(harness::model::backend::cuda::device(gpu.index)?))?
         }
     };
     let milliseconds = median(&samples, |sample| sample.wall) * 1e3;
@@ -135,7 +144,7 @@ fn main() -> Result<()> {
         "model": name(arguments.model.to_possible_value()),
         "dtype": name(arguments.dtype.to_possible_value()),
         "threads": arguments.threads,
-        "tokens_per_s": rounded((lanes * length) as f64 / milliseconds * 1e3),
+        "tokens_per_s": rounded((batch_size * length) as f64 / milliseconds * 1e3),
         "ms_per_step": rounded(milliseconds),
         "cpu_ms": rounded(median(&samples, |sample| sample.cpu) * 1e3),
         "peak_rss_mb": rounded(peak_rss_mb()?),
@@ -148,33 +157,40 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The samples, and whether they are noisy.
-fn measure<D: Backend>(
-    arguments: &Arguments,
+/// What is to be timed.
+struct Measurement<'a> {
+    arguments: &'a Arguments,
     kind: ModelKind,
-    runtime: Runtime<D>,
-) -> Result<(Vec<Sample>, bool)> {
-    let (vocabulary, lanes, length) = arguments.model.shape();
-    let config = ModelConfig {
-        kind,
-        ..ModelConfig::default()
-    };
-    let mut rng = random::stream(1, "model");
-    let mut network = Network::new(&config, vocabulary, runtime, &mut rng)?;
-    match arguments.model {
-        Model::Generate => generation(arguments, &network, length),
-        _ => {
-            let batch = random_batch(kind, vocabulary, lanes, length);
-            training(arguments, &mut network, batch)
+}
+
+impl Job for Measurement<'_> {
+    /// The samples, and whether they are noisy.
+    type Output = (Vec<Sample>, bool);
+
+    fn on<B: Backend>(self, backend: B) -> Result<Self::Output> {
+        let Self { arguments, kind } = self;
+        let (vocabulary, batch_size, length) = arguments.model.shape();
+        let config = ModelConfig {
+            kind,
+            ..ModelConfig::default()
+        };
+        let mut rng = random::stream(1, "model");
+        let mut network = Network::new(&config, alphabet(kind, vocabulary), backend, &mut rng)?;
+        match arguments.model {
+            Model::Generate => generation(arguments, &network, length),
+            _ => {
+                let batch = random_batch(kind, vocabulary, batch_size, length);
+                training(arguments, &mut network, batch)
+            }
         }
     }
 }
 
-fn random_batch(kind: ModelKind, vocabulary: usize, lanes: usize, length: usize) -> Batch {
+fn random_batch(kind: ModelKind, vocabulary: usize, batch_size: usize, length: usize) -> Batch {
     let mut rng = random::stream(1, "data");
     let mut symbols = || match kind {
         ModelKind::Token => Symbols::Tokens(
-            (0..lanes * length)
+            (0..batch_size * length)
                 .map(|_| rng.gen_range(0..vocabulary as u32))
                 .collect(),
         ),
@@ -185,20 +201,20 @@ fn random_batch(kind: ModelKind, vocabulary: usize, lanes: usize, length: usize)
                     .map(|pitch| 1u128 << pitch)
                     .sum()
             };
-            Symbols::Keys((0..lanes * length).map(|_| keys()).collect())
+            Symbols::Keys((0..batch_size * length).map(|_| keys()).collect())
         }
     };
     Batch {
         inputs: symbols(),
         targets: symbols(),
-        lanes,
+        batch_size,
         length,
     }
 }
 
-fn training<D: Backend>(
+fn training<B: Backend>(
     arguments: &Arguments,
-    network: &mut Network<D>,
+    network: &mut Network<B>,
     batch: Batch,
 ) -> Result<(Vec<Sample>, bool)> {
     let config = OptimizerConfig {
@@ -206,7 +222,7 @@ fn training<D: Backend>(
         ..OptimizerConfig::default()
     };
     let mut optimizer = Optimizer::new(&config, network)?;
-    let mut state = network.zero_state(batch.lanes);
+    let mut state = network.zero_state(batch.batch_size);
     let mut rng = random::stream(1, "dropout");
     sample(arguments, || {
         network.loss_and_gradients(&batch, &mut state, &mut rng)?;
@@ -215,9 +231,9 @@ fn training<D: Backend>(
     })
 }
 
-fn generation<D: Backend>(
+fn generation<B: Backend>(
     arguments: &Arguments,
-    network: &Network<D>,
+    network: &Network<B>,
     length: usize,
 ) -> Result<(Vec<Sample>, bool)> {
     let mut rng = random::stream(1, "generate");

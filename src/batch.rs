@@ -1,7 +1,7 @@
-//! Symbols in order become (inputs, targets): the training stream, its lanes and its windows.
+//! Symbols in order become (inputs, targets): the training stream, its sequences and its windows.
 //!
-//! The stream is every training piece end to end. It is cut into `B` lanes of equal length, and a window is the next `T` steps of
-//! every lane, so that lane `b` of one window goes on where lane `b` of the window before it stopped: the state of the recurrent
+//! The stream is every training piece end to end. It is cut into `B` sequences of equal length, and a window is the next `T` steps of
+//! each, so that sequence `b` of one window goes on where sequence `b` of the window before it stopped: the state of the recurrent
 //! network can be carried. Targets are the inputs one step later.
 
 use std::ops::Range;
@@ -80,38 +80,38 @@ impl Symbols {
     }
 }
 
-/// One window of training or evaluation: `(T, B)` row-major, so step `t` of lane `b` is at `t * B + b`.
+/// One window of training or evaluation: `(T, B)` row-major, so step `t` of sequence `b` is at `t * B + b`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// What the model reads, `(T, B)`.
     pub inputs: Symbols,
     /// What it should predict from that, `(T, B)`.
     pub targets: Symbols,
-    /// Lanes `B`.
-    pub lanes: usize,
+    /// Sequences `B`.
+    pub batch_size: usize,
     /// Time steps `T`.
     pub length: usize,
 }
 
-/// All training symbols in order, as `B` lanes read in windows of `T`.
+/// All training symbols in order, as `B` sequences read in windows of `T`.
 #[derive(Debug, Clone)]
 pub struct Stream {
     symbols: Symbols,
-    lanes: usize,
+    batch_size: usize,
     length: usize,
     windows: usize,
 }
 
 impl Stream {
-    /// Cuts `symbols` into `lanes` lanes of whole windows of `length` steps; what is left at the end is not used.
+    /// Cuts `symbols` into `batch_size` sequences of whole windows of `length` steps; what is left at the end is not used.
     ///
     /// # Errors
     /// When there are too few symbols for one window.
-    pub fn new(symbols: Symbols, lanes: usize, length: usize) -> Result<Self> {
-        let windows = Self::windows_in(symbols.len(), lanes, length)?;
+    pub fn new(symbols: Symbols, batch_size: usize, length: usize) -> Result<Self> {
+        let windows = Self::windows_in(symbols.len(), batch_size, length)?;
         Ok(Self {
             symbols,
-            lanes,
+            batch_size,
             length,
             windows,
         })
@@ -121,16 +121,16 @@ impl Stream {
     ///
     /// # Errors
     /// When there is none.
-    pub fn windows_in(steps: usize, lanes: usize, length: usize) -> Result<usize> {
+    pub fn windows_in(steps: usize, batch_size: usize, length: usize) -> Result<usize> {
         ensure!(
-            lanes > 0 && length > 0,
+            batch_size > 0 && length > 0,
             "batch size and sequence length must be at least 1"
         );
-        let windows = steps.saturating_sub(1) / (lanes * length);
+        let windows = steps.saturating_sub(1) / (batch_size * length);
         ensure_usage!(
             windows > 0,
-            "the training stream has {steps} steps, too few for one batch of {lanes} x {length}: at least {} are needed",
-            lanes * length + 1
+            "the training stream has {steps} steps, too few for one batch of {batch_size} x {length}: at least {} are needed",
+            batch_size * length + 1
         );
         Ok(windows)
     }
@@ -142,7 +142,7 @@ impl Stream {
 
     /// Predictions in one window, `T * B`.
     pub fn window_size(&self) -> usize {
-        self.lanes * self.length
+        self.batch_size * self.length
     }
 
     /// Window `k` of the pass.
@@ -151,17 +151,17 @@ impl Stream {
     /// When `k` is not below [`Stream::windows`].
     pub fn window(&self, k: usize) -> Batch {
         assert!(k < self.windows, "window {k} of {}", self.windows);
-        let lane_length = self.windows * self.length;
+        let sequence_length = self.windows * self.length;
         let first = k * self.length;
         let indices = |shift: usize| {
             (0..self.length).flat_map(move |t| {
-                (0..self.lanes).map(move |b| b * lane_length + first + t + shift)
+                (0..self.batch_size).map(move |b| b * sequence_length + first + t + shift)
             })
         };
         Batch {
             inputs: self.symbols.pick(indices(0)),
             targets: self.symbols.pick(indices(1)),
-            lanes: self.lanes,
+            batch_size: self.batch_size,
             length: self.length,
         }
     }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_carry_each_lane_on_and_targets_are_one_step_later() {
+    fn windows_carry_each_sequence_on_and_targets_are_one_step_later() {
         let stream = Stream::new(Symbols::Tokens((0..14).collect()), 2, 3).unwrap();
         assert_eq!(stream.windows(), 2);
         let first = stream.window(0);

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::Precision;
+
 #[cfg(feature = "cuda")]
 pub mod gpu;
 
@@ -56,6 +58,22 @@ impl Device {
             Self::Cpu => false,
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.emulated,
+        }
+    }
+
+    /// Checks that the device has kernels for products of `precision`.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn ensure_runs(&self, precision: Precision) -> Result<()> {
+        match (self, precision) {
+            (Self::Cpu, _) => Ok(()),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Precision::F32) => Ok(()),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Precision::Bf16) => {
+                bail!("precision bf16 has kernels on the CPU only: use f32 with --device cuda")
+            }
         }
     }
 

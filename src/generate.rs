@@ -84,8 +84,8 @@ impl SamplesConfig {
 ///
 /// # Errors
 /// When the primer does not fit the model.
-pub fn generate<D: Backend>(
-    network: &Network<D>,
+pub fn generate<B: Backend>(
+    network: &Network<B>,
     primer: &Symbols,
     length: usize,
     sampling: Sampling,

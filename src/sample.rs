@@ -35,8 +35,18 @@ pub struct Sample {
     /// How many of the likeliest tokens were drawn from; absent if all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<usize>,
-    /// The notes in order of onset, then pitch.
+    /// Notes that had no end and end with the piece.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub notes_closed_at_end: usize,
+    /// Notes that were left out of the file, since they ended where they started.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub notes_without_duration: usize,
+    /// The notes of the file in order of onset, then pitch.
     pub notes: Vec<SampleNote>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One note: when it starts and how long it lasts, in seconds at [`BEATS_PER_MINUTE`], and its MIDI pitch.

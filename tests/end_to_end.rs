@@ -161,6 +161,17 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
         fs::read(folder.join("c.mid")).unwrap()
     );
 
+    for file in ["a.mid", "c.mid"] {
+        assert!(closed_notes(&folder.join(file)) > 0, "{file}");
+    }
+    let samples: serde_json::Value =
+        serde_json::from_slice(&bytes(&first, "samples.json")).unwrap();
+    for sample in samples.as_array().unwrap() {
+        let file = format!("samples/{}", sample["file"].as_str().unwrap());
+        let notes = sample["notes"].as_array().unwrap().len();
+        assert_eq!(closed_notes(&first.join(&file)), notes, "{file}");
+    }
+
     evaluated_as_recorded(folder);
 
     succeed(folder, &["report"]);
@@ -206,6 +217,26 @@ fn an_experiment_is_run_shown_reported_compared_and_generated_from() {
             "{err}"
         );
     }
+}
+
+/// How many notes a MIDI file has, each of which must end.
+fn closed_notes(file: &Path) -> usize {
+    use harness::corpus::score::NoteKind;
+    let score = harness::corpus::midi::read(&fs::read(file).unwrap()).score;
+    let (mut sounding, mut count) = (std::collections::HashSet::new(), 0);
+    for (track, messages) in score.unwrap().tracks.iter().enumerate() {
+        for message in messages {
+            let key = (track, message.pitch);
+            let changed = match message.kind {
+                NoteKind::On => sounding.insert(key),
+                NoteKind::Off => sounding.remove(&key),
+            };
+            assert!(changed, "{}: {message:?}", file.display());
+            count += usize::from(message.kind == NoteKind::On);
+        }
+    }
+    assert!(sounding.is_empty(), "{}: {sounding:?}", file.display());
+    count
 }
 
 /// What `evaluate` exports adds up to what it prints, and that is what the record says, to the last bit.

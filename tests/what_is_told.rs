@@ -202,7 +202,7 @@ fn a_record_is_executed_again_on_its_own_kernels_and_on_others_it_is_equivalent(
 fn music(folder: &Path) {
     fs::create_dir(folder.join("midi")).unwrap();
     let bytes = midi::write(&counterpoint::compose(7, 0));
-    fs::write(folder.join("midi/a.mid"), bytes).unwrap();
+    fs::write(folder.join("midi/a.mid"), bytes.bytes).unwrap();
 }
 
 #[test]

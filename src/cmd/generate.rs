@@ -102,12 +102,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             music.unknown_symbols
         );
     }
-    write_atomically(&args.output, &midi::write(&music.score))?;
+    let written = midi::write(&music.score);
+    write_atomically(&args.output, &written.bytes)?;
     tell!(
         "wrote {} ({} notes)",
         args.output.display(),
-        music.score.notes().len()
+        written.score.notes().len()
     );
+    if written.closed_at_end > 0 {
+        tell!(
+            "{} of the notes had no end and end with the piece",
+            written.closed_at_end
+        );
+    }
+    if written.without_duration > 0 {
+        tell!(
+            "{} more notes ended where they started and were left out",
+            written.without_duration
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

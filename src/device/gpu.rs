@@ -1,4 +1,4 @@
-//! What the CUDA driver says of its devices, asked before dfdx is, which would panic without one.
+//! What the CUDA driver says about its devices. This comes before any use of dfdx, which panics where there is none.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};

@@ -29,14 +29,14 @@ use crate::training::{Trainer, initial_weights, log_score};
     clippy::too_many_arguments,
     reason = "the end of a run draws on everything before it"
 )]
-pub fn write<D: Backend>(
+pub fn write<B: Backend>(
     run: &mut Run,
     experiment: &Experiment,
     corpus: &Corpus,
     encoding: &dyn Encode,
     dataset: &Dataset,
     data: &Data,
-    trainer: &Trainer<D>,
+    trainer: &Trainer<B>,
     samples: Value,
     interrupted: &AtomicBool,
 ) -> Result<()> {
@@ -46,7 +46,7 @@ pub fn write<D: Backend>(
         artifacts::CORPUS_STATISTICS,
         &artifacts::corpus_table(&corpus_points(&counts))?,
     )?;
-    let analysis = analyse_embeddings(run, experiment, encoding, dataset, data, trainer)?;
+    let analysis = analyse_embeddings(run, experiment, encoding, dataset, trainer)?;
     let mut unknown = Map::new();
     if let Some(rule) = &data.unknown {
         unknown.insert("epsilon".into(), json!(rule.epsilon));
@@ -85,11 +85,11 @@ fn whole_or_not(number: f64) -> Value {
 }
 
 /// Scores valid and test piece by piece with the network to be judged; test is scored here and nowhere else.
-fn score_held_out<D: Backend>(
+fn score_held_out<B: Backend>(
     run: &mut Run,
     experiment: &Experiment,
     data: &Data,
-    trainer: &Trainer<D>,
+    trainer: &Trainer<B>,
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let mut rows = Vec::new();
@@ -118,23 +118,19 @@ fn score_held_out<D: Backend>(
 }
 
 /// Maps the single-note embeddings before and after training, and measures what the paper says of them.
-fn analyse_embeddings<D: Backend>(
+fn analyse_embeddings<B: Backend>(
     run: &mut Run,
     experiment: &Experiment,
     encoding: &dyn Encode,
     dataset: &Dataset,
-    data: &Data,
-    trainer: &Trainer<D>,
+    trainer: &Trainer<B>,
 ) -> Result<Value> {
     let Experiment {
         model, training, ..
     } = experiment;
-    let trained = parameters::array("embedding", trainer.network.parameters().embedding()).values;
-    let untrained = parameters::initial_embedding(
-        model,
-        data.vocabulary_size(),
-        &mut initial_weights(training),
-    );
+    let trained = trainer.network.parameters().embedding().to_vec();
+    let alphabet = trainer.network.alphabet();
+    let untrained = parameters::initial_embedding(model, alphabet, &mut initial_weights(training));
     let tables = Tables {
         trained: &trained,
         untrained: &untrained,

@@ -10,6 +10,7 @@ use crate::encoding::vocabulary::VocabularySource;
 use crate::ensure_usage;
 use crate::experiment::Experiment;
 use crate::model::memory::{Footprint, Sizes};
+use crate::training::data::alphabet;
 use crate::training::evaluate::WINDOW;
 
 /// What training `experiment` with a vocabulary of so many tokens takes.
@@ -21,7 +22,7 @@ pub fn footprint(experiment: &Experiment, vocabulary: usize) -> Footprint {
         ..
     } = experiment;
     let sizes = Sizes {
-        vocabulary,
+        alphabet: alphabet(model.kind, vocabulary),
         slots: training.optimizer().slots(),
         window: training.batch_size * training.sequence_length,
         evaluation: evaluation.batch_size * WINDOW,

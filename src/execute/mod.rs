@@ -5,6 +5,7 @@
 mod conclusion;
 mod footprint;
 mod live_page;
+mod machine;
 mod material;
 mod samples;
 mod scoring;
@@ -14,22 +15,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-use crate::corpus::{Corpus, OpenOptions};
+use crate::corpus::Corpus;
 use crate::device::Device;
 use crate::encoding::dataset::Dataset;
-use crate::exit_code::OrUsage;
 use crate::experiment::Experiment;
-use crate::kernel::{KernelPath, Kernels};
-use crate::model::backend::{Backend, Runtime};
+use crate::model::backend::Backend;
 use crate::report;
-use crate::run::{Checkpoint, Environment, Run};
+use crate::run::{Checkpoint, Run};
 use crate::tell;
 use crate::training::data::Data;
 use crate::training::{Ending, Interrupted, Progress, Trainer, weights};
 
-use footprint::ensure_fits;
 pub use footprint::{expected_vocabulary, footprint};
 use live_page::LivePage;
+pub use machine::{Job, Machine};
 pub use material::{Material, read_dataset};
 pub use scoring::{Scored, recorded_corpus, score};
 pub use trained::{Music, Trained};
@@ -42,61 +41,6 @@ const SMOKE_PIECES: usize = 8;
 const SMOKE_STEPS: u64 = 20;
 /// Symbols of a held-out piece that a smoke run scores at most.
 const SMOKE_SYMBOLS: usize = 200;
-
-/// Where and how a run is computed; none of it but the device and the kernel path moves its bits.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    /// The device.
-    pub device: Device,
-    /// The kernels that a CPU computes with.
-    pub kernel_path: KernelPath,
-    /// Threads of a CPU.
-    pub threads: usize,
-    /// What the record should say of how the machine was found.
-    pub notice: Option<String>,
-}
-
-impl Machine {
-    /// What the record says of it.
-    pub fn environment(&self, experiment: &Experiment) -> Environment {
-        Environment {
-            device: self.device.to_string(),
-            emulated: self.device.is_emulated(),
-            hardware: self.device.hardware(),
-            kernel_path: match self.device {
-                Device::Cpu => self.kernel_path.name().to_owned(),
-                #[cfg(feature = "cuda")]
-                Device::Cuda(_) => "cuda".to_owned(),
-            },
-            precision: experiment.training.precision.name().to_owned(),
-            threads: self.threads,
-        }
-    }
-
-    /// How corpora are opened on it.
-    pub fn open_options(&self) -> OpenOptions {
-        OpenOptions {
-            threads: self.threads,
-            ..OpenOptions::from_environment()
-        }
-    }
-
-    /// Checks, before any corpus is read, what can be known to be impossible: a precision that the device has no kernels for, or too
-    /// little memory. A smoke run reads too little for its memory to be known.
-    ///
-    /// # Errors
-    /// Says what would work.
-    pub fn check(&self, experiment: &Experiment, smoke: bool) -> Result<()> {
-        if self.device == Device::Cpu {
-            return Ok(());
-        }
-        experiment.training.precision.ensure_on_cuda().or_usage()?;
-        match expected_vocabulary(experiment).filter(|_| !smoke) {
-            Some(vocabulary) => ensure_fits(&footprint(experiment, vocabulary), &self.device),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Executes `experiment` into `run` with what was read for it, from `checkpoint` if there is one. `watch` hears of every training step.
 ///
@@ -145,16 +89,7 @@ pub fn execute(
         interrupted,
         watch,
     };
-    let ending = match machine.device {
-        Device::Cpu => {
-            let kernels = Kernels::new(machine.kernel_path, machine.threads);
-            stage.train_and_conclude(Runtime::fused(kernels, experiment.training.precision))
-        }
-        #[cfg(feature = "cuda")]
-        Device::Cuda(gpu) => {
-            stage.train_and_conclude(Runtime::cuda(gpu.index, experiment.training.precision)?)
-        }
-    };
+    let ending = machine.run(experiment.training.precision, &mut stage);
     match ending {
         Err(error) if error.is::<Interrupted>() => {
             stage
@@ -200,8 +135,13 @@ impl Stage<'_> {
         }
         Ok(())
     }
+}
 
-    fn train_and_conclude<D: Backend>(&mut self, runtime: Runtime<D>) -> Result<Ending> {
+impl Job for &mut Stage<'_> {
+    type Output = Ending;
+
+    /// Trains, and concludes the run.
+    fn on<B: Backend>(self, backend: B) -> Result<Ending> {
         let Experiment {
             model,
             training,
@@ -216,7 +156,7 @@ impl Stage<'_> {
             training,
             evaluation,
             &data,
-            runtime,
+            backend,
             smoke.then_some(SMOKE_STEPS),
         )?;
         if let Some(checkpoint) = self.checkpoint.take() {

@@ -24,13 +24,13 @@ const EXCERPT_STEPS: usize = 128;
 const N_GRAM: usize = 8;
 
 /// Generates the experiment's samples, writes them as MIDI and returns what can be measured of them.
-pub fn write<D: Backend>(
+pub fn write<B: Backend>(
     run: &mut Run,
     experiment: &Experiment,
     encoding: &dyn Encode,
     dataset: &Dataset,
     data: &Data,
-    network: &Network<D>,
+    network: &Network<B>,
 ) -> Result<Value> {
     let settings = &experiment.samples;
     let mut samples = Vec::new();
@@ -46,10 +46,10 @@ pub fn write<D: Backend>(
             settings.sampling(),
             &mut rng,
         )?;
-        let score = score_of(encoding, &drawn, |id| dataset.symbol(id));
+        let written = midi::write(&score_of(encoding, &drawn, |id| dataset.symbol(id)));
         let file = format!("sample-{seed}.mid");
-        run.write_bytes(&format!("samples/{file}"), &midi::write(&score))?;
-        measured.push(measures(&score, drawn.tokens(), data));
+        run.write_bytes(&format!("samples/{file}"), &written.bytes)?;
+        measured.push(measures(&written.score, drawn.tokens(), data));
         samples.push(Sample {
             file,
             origin: Origin::Generated,
@@ -57,7 +57,9 @@ pub fn write<D: Backend>(
             seed: Some(seed),
             temperature: Some(f64::from(settings.temperature)),
             top_k: settings.top_k,
-            notes: sample::notes(&score),
+            notes_closed_at_end: written.closed_at_end,
+            notes_without_duration: written.without_duration,
+            notes: sample::notes(&written.score),
         });
     }
     samples.extend(excerpt(run, encoding, dataset, data)?);
@@ -96,9 +98,9 @@ fn excerpt(
         }
         Symbols::Keys(keys) => Symbols::Keys(keys.iter().take(EXCERPT_STEPS).copied().collect()),
     };
-    let score = score_of(encoding, &symbols, |id| dataset.symbol(id));
+    let written = midi::write(&score_of(encoding, &symbols, |id| dataset.symbol(id)));
     let file = "excerpt.mid".to_owned();
-    run.write_bytes(&format!("samples/{file}"), &midi::write(&score))?;
+    run.write_bytes(&format!("samples/{file}"), &written.bytes)?;
     Ok(Some(Sample {
         file,
         origin: Origin::Real,
@@ -110,7 +112,9 @@ fn excerpt(
         seed: None,
         temperature: None,
         top_k: None,
-        notes: sample::notes(&score),
+        notes_closed_at_end: written.closed_at_end,
+        notes_without_duration: written.without_duration,
+        notes: sample::notes(&written.score),
     }))
 }
 

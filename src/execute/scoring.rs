@@ -4,15 +4,14 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
+use super::machine::{Job, Machine};
 use super::trained::Trained;
-use super::{Machine, data_of, read_dataset};
+use super::{data_of, read_dataset};
 use crate::corpus::score::LOWEST_KEY;
 use crate::corpus::split::Split;
 use crate::corpus::{Corpus, CorpusError, OpenOptions};
-use crate::device::Device;
 use crate::experiment::Experiment;
-use crate::kernel::Kernels;
-use crate::model::backend::{Backend, Runtime};
+use crate::model::backend::Backend;
 use crate::run::{StoredRun, Table, Values};
 use crate::training::data::Data;
 use crate::training::evaluate::{Prediction, SplitScore, evaluate};
@@ -54,15 +53,7 @@ pub fn score(
         split,
         interrupted,
     };
-    let precision = experiment.training.precision;
-    match machine.device {
-        Device::Cpu => {
-            let kernels = Kernels::new(machine.kernel_path, machine.threads);
-            scoring.on(Runtime::fused(kernels, precision))
-        }
-        #[cfg(feature = "cuda")]
-        Device::Cuda(gpu) => scoring.on(Runtime::cuda(gpu.index, precision)?),
-    }
+    machine.run(experiment.training.precision, scoring)
 }
 
 /// The corpus of a run's experiment, if it is still the one that the run read.
@@ -96,8 +87,10 @@ struct Scoring<'a> {
     interrupted: &'a AtomicBool,
 }
 
-impl Scoring<'_> {
-    fn on<D: Backend>(&self, runtime: Runtime<D>) -> Result<Scored> {
+impl Job for Scoring<'_> {
+    type Output = Scored;
+
+    fn on<B: Backend>(self, backend: B) -> Result<Scored> {
         let pieces = match self.split {
             Split::Train => &self.data.train_pieces(),
             Split::Valid => &self.data.valid,
@@ -115,7 +108,7 @@ impl Scoring<'_> {
         let mut probabilities = vec![0.0; steps];
         let mut keys: Vec<Vec<f64>> = Vec::new();
         let scores = evaluate(
-            &self.trained.network(runtime)?,
+            &self.trained.network(backend)?,
             self.data,
             pieces,
             self.trained.experiment.evaluation.batch_size,

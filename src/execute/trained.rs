@@ -2,21 +2,20 @@
 
 use anyhow::{Context, Result};
 
-use super::Machine;
+use super::machine::{Job, Machine};
 use super::samples::score_of;
 use crate::batch::{NO_TOKEN, Symbols};
 use crate::corpus::score::Score;
-use crate::device::Device;
 use crate::encoding::vocabulary::Vocabulary;
 use crate::encoding::{Encode, EncodingKind, Symbol};
 use crate::experiment::Experiment;
 use crate::generate::{SamplesConfig, generate};
-use crate::kernel::Kernels;
 use crate::model::Network;
-use crate::model::backend::{Backend, Runtime};
+use crate::model::backend::Backend;
 use crate::model::parameters::Array;
 use crate::random;
 use crate::run::{RunError, StoredRun};
+use crate::training::data::alphabet;
 use crate::training::host_arrays;
 
 /// A trained model.
@@ -71,22 +70,13 @@ impl Trained {
         samples: &SamplesConfig,
         seed: u64,
     ) -> Result<Music> {
-        match machine.device {
-            Device::Cpu => {
-                let kernels = Kernels::new(machine.kernel_path, machine.threads);
-                self.generate_on(
-                    Runtime::fused(kernels, self.experiment.training.precision),
-                    primer,
-                    samples,
-                    seed,
-                )
-            }
-            #[cfg(feature = "cuda")]
-            Device::Cuda(gpu) => {
-                let runtime = Runtime::cuda(gpu.index, self.experiment.training.precision)?;
-                self.generate_on(runtime, primer, samples, seed)
-            }
-        }
+        let generation = Generation {
+            trained: self,
+            primer,
+            samples,
+            seed,
+        };
+        machine.run(self.experiment.training.precision, generation)
     }
 
     /// A symbol as the encoding writes it.
@@ -95,43 +85,51 @@ impl Trained {
     }
 
     /// The network with its trained weights.
-    pub(super) fn network<D: Backend>(&self, runtime: Runtime<D>) -> Result<Network<D>> {
+    pub(super) fn network<B: Backend>(&self, backend: B) -> Result<Network<B>> {
         let mut network = Network::new(
             &self.experiment.model,
-            self.vocabulary.len(),
-            runtime,
+            alphabet(self.experiment.model.kind, self.vocabulary.len()),
+            backend,
             &mut random::stream(0, "replaced"),
         )?;
         network
-            .parameters_mut()
             .load(&self.weights)
             .context("the weights are not those of the experiment's model")?;
         Ok(network)
     }
+}
 
-    fn generate_on<D: Backend>(
-        &self,
-        runtime: Runtime<D>,
-        primer: Option<&Score>,
-        samples: &SamplesConfig,
-        seed: u64,
-    ) -> Result<Music> {
-        let mut rng = random::stream(seed, "sample");
-        let network = self.network(runtime)?;
+/// Music to be made.
+struct Generation<'a> {
+    trained: &'a Trained,
+    primer: Option<&'a Score>,
+    samples: &'a SamplesConfig,
+    seed: u64,
+}
+
+impl Job for Generation<'_> {
+    type Output = Music;
+
+    fn on<B: Backend>(self, backend: B) -> Result<Music> {
+        let Self {
+            trained, samples, ..
+        } = self;
+        let mut rng = random::stream(self.seed, "sample");
+        let network = trained.network(backend)?;
         let mut unknown_symbols = 0;
-        let primer = match primer {
+        let primer = match self.primer {
             None => Symbols::Tokens(Vec::new()),
             Some(score) => {
-                let symbols = self.encoding.encode(
+                let symbols = trained.encoding.encode(
                     score,
-                    &mut random::stream(self.experiment.encoding.seed, "primer"),
+                    &mut random::stream(trained.experiment.encoding.seed, "primer"),
                 );
-                if self.experiment.encoding.kind == EncodingKind::MultiHot {
+                if trained.experiment.encoding.kind == EncodingKind::MultiHot {
                     Symbols::Keys(symbols.iter().map(|symbol| symbol.0).collect())
                 } else {
                     let ids: Vec<Option<u32>> = symbols
                         .iter()
-                        .map(|&symbol| self.vocabulary.id(symbol))
+                        .map(|&symbol| trained.vocabulary.id(symbol))
                         .collect();
                     unknown_symbols = ids.iter().filter(|id| id.is_none()).count();
                     Symbols::Tokens(ids.into_iter().map(|id| id.unwrap_or(NO_TOKEN)).collect())
@@ -145,8 +143,8 @@ impl Trained {
             samples.sampling(),
             &mut rng,
         )?;
-        let score = score_of(self.encoding.as_ref(), &drawn, |id| {
-            self.vocabulary.symbol(id)
+        let score = score_of(trained.encoding.as_ref(), &drawn, |id| {
+            trained.vocabulary.symbol(id)
         });
         Ok(Music {
             score,

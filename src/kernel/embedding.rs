@@ -2,15 +2,15 @@
 
 #![allow(unsafe_code)]
 
-use super::Kernels;
+use super::context::Kernels;
 use super::workspace::Shared;
 
 /// Rows handled by one task.
 const TASK_ROWS: usize = 128;
 
-/// The gradient of a table, only the rows that were used. Reuse it from step to step.
+/// The gradient of a table by its rows that were read; that of all others is zero. Reuse it from step to step.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowGradient {
+pub struct SparseGradient {
     /// The rows, ascending, each once.
     pub rows: Vec<u32>,
     /// `(rows.len(), width)`: their gradients.
@@ -21,12 +21,23 @@ pub struct RowGradient {
     starts: Vec<usize>,
 }
 
+impl SparseGradient {
+    /// The whole table `(rows, width)`.
+    pub fn to_dense(&self, rows: usize, width: usize) -> Vec<f32> {
+        let mut table = vec![0.0; rows * width];
+        for (&row, values) in self.rows.iter().zip(self.values.chunks_exact(width)) {
+            table[row as usize * width..][..width].copy_from_slice(values);
+        }
+        table
+    }
+}
+
 impl Kernels {
     /// Row `ids[n]` of `table` `(V, E)` for every `n`, into `out` `(N, E)`.
     ///
     /// # Panics
     /// If `out` is not as long as `ids` times the width `E = out.len() / ids.len()`, or an id is not a row.
-    pub fn embedding_gather(&mut self, table: &[f32], ids: &[u32], out: &mut [f32]) {
+    pub fn embedding(&mut self, table: &[f32], ids: &[u32], out: &mut [f32]) {
         if ids.is_empty() {
             assert!(out.is_empty(), "one output row per id");
             return;
@@ -52,20 +63,20 @@ impl Kernels {
         });
     }
 
-    /// The gradient of [`embedding_gather`](Kernels::embedding_gather): the rows of `dout` `(N, width)` summed by id, in
+    /// The gradient of [`embedding`](Kernels::embedding): the rows of `dout` `(N, width)` summed by id, in
     /// order of position. `gradient` is overwritten.
     ///
     /// # Panics
     /// If `dout` is not `ids.len() * width` long.
-    pub fn embedding_gradient(
+    pub fn embedding_backward(
         &mut self,
         ids: &[u32],
         dout: &[f32],
         width: usize,
-        gradient: &mut RowGradient,
+        gradient: &mut SparseGradient,
     ) {
         assert_eq!(dout.len(), ids.len() * width, "one row of gradient per id");
-        let RowGradient {
+        let SparseGradient {
             rows,
             values,
             order,
@@ -106,14 +117,14 @@ impl Kernels {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KernelPath;
     use super::super::reference::Numbers;
+    use super::super::{KernelPath, Precision};
     use super::*;
 
     #[test]
     fn gathers_the_named_rows() {
         let mut out = [0.0; 6];
-        Kernels::new(KernelPath::detect(), 2).embedding_gather(
+        Kernels::new(KernelPath::detect(), 2, Precision::F32).embedding(
             &[1.0, 2.0, 3.0, 4.0],
             &[1, 0, 1],
             &mut out,
@@ -123,10 +134,10 @@ mod tests {
 
     #[test]
     fn gradients_of_a_repeated_row_add_up_and_other_rows_are_absent() {
-        let mut gradient = RowGradient::default();
-        let mut kernels = Kernels::new(KernelPath::detect(), 1);
-        kernels.embedding_gradient(&[9, 9], &[5.0; 4], 2, &mut gradient);
-        kernels.embedding_gradient(
+        let mut gradient = SparseGradient::default();
+        let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+        kernels.embedding_backward(&[9, 9], &[5.0; 4], 2, &mut gradient);
+        kernels.embedding_backward(
             &[7, 2, 7],
             &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0],
             2,
@@ -142,8 +153,8 @@ mod tests {
         let ids: Vec<u32> = (0..1000).map(|_| numbers.below(300) as u32).collect();
         let dout = numbers.vector(1000 * 37, 1.0);
         let run = |threads| {
-            let mut gradient = RowGradient::default();
-            Kernels::new(KernelPath::detect(), threads).embedding_gradient(
+            let mut gradient = SparseGradient::default();
+            Kernels::new(KernelPath::detect(), threads, Precision::F32).embedding_backward(
                 &ids,
                 &dout,
                 37,

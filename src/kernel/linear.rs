@@ -1,77 +1,106 @@
 //! The linear layer.
 
+use super::context::Kernels;
 use super::product::{Products, Right, RowsProduct, Start};
-use super::workspace::{Buffer, Shared};
-use super::{Kernels, Precision};
+use super::scratch::ProductWorkspace;
+use super::workspace::{Shared, View};
 
-/// What the products keep from call to call.
-#[derive(Default)]
-pub(super) struct ProductWorkspace {
-    units: Buffer,
-    right: Buffer,
-    chunk: Buffer,
-    pub losses: Buffer,
+/// A linear layer's parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Linear<'a> {
+    /// `(O, I)`
+    pub weight: &'a [f32],
+    /// `(O)`
+    pub bias: &'a [f32],
+}
+
+/// Where the gradients of a linear layer go, each shaped like its value and overwritten.
+#[derive(Debug)]
+pub struct LinearGradients<'a> {
+    /// Of its input.
+    pub input: &'a mut [f32],
+    /// Of its weight.
+    pub weight: &'a mut [f32],
+    /// Of its bias.
+    pub bias: &'a mut [f32],
+}
+
+impl Linear<'_> {
+    /// Outputs and inputs.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        let outputs = self.bias.len();
+        assert!(
+            outputs > 0 && self.weight.len().is_multiple_of(outputs),
+            "a weight is (O, I) and its bias (O)"
+        );
+        (outputs, self.weight.len() / outputs)
+    }
+}
+
+impl LinearGradients<'_> {
+    pub(super) fn check(&self, input: &[f32], layer: Linear) {
+        assert_eq!(
+            [self.input.len(), self.weight.len(), self.bias.len()],
+            [input.len(), layer.weight.len(), layer.bias.len()],
+            "gradients are shaped like values"
+        );
+    }
 }
 
 impl Kernels {
-    /// `y = x · Wᵀ + bias`: `x` is `(N, I)`, `w` `(O, I)`, `bias` `(O)`, `y` `(N, O)`.
+    /// `y = x · Wᵀ + bias`: `x` is `(N, I)`, `y` `(N, O)`.
     ///
     /// # Panics
     /// If a slice has the wrong length.
-    pub fn linear_forward(
-        &mut self,
-        precision: Precision,
-        x: &[f32],
-        w: &[f32],
-        bias: &[f32],
-        y: &mut [f32],
-    ) {
-        let (outputs, inputs, positions) = linear_shape(w, bias.len(), y.len());
-        assert_eq!(x.len(), positions * inputs, "x is (N, I)");
+    pub fn linear(&mut self, x: &[f32], layer: Linear<'_>, y: &mut [f32]) {
+        let (outputs, inputs) = layer.shape();
+        let positions = y.len() / outputs;
+        assert_eq!(
+            (x.len(), y.len()),
+            (positions * inputs, positions * outputs),
+            "x is (N, I), y (N, O)"
+        );
         let ProductWorkspace { units, right, .. } = &mut self.product;
         let mut products = Products {
             pool: &mut self.pool,
             path: self.path,
-            precision,
+            precision: self.precision,
         };
-        let b = products.pack(w, true, inputs, outputs, right);
-        let a = products.rows(x, inputs, units);
+        let b = products.pack(layer.weight, true, (inputs, outputs), right);
+        let a = products.rows(View::of(x), (positions, inputs), units);
         let depth = products.units(inputs);
         products.product(RowsProduct {
-            a: a.0,
+            a,
             lda: depth,
             rows: positions,
-            b: b.0,
+            b,
             depth,
             columns: outputs,
-            c: y.as_mut_ptr(),
+            c: Shared::of(y),
             ldc: outputs,
-            start: Start::Bias(bias.as_ptr()),
+            start: Start::Bias(layer.bias),
         });
     }
 
-    /// Gradients of [`linear_forward`](Kernels::linear_forward) from `dy` `(N, O)`; `dx`, `dw` and `db`, shaped like `x`,
-    /// `w` and the bias, are overwritten.
+    /// Gradients of [`linear`](Kernels::linear) from `dy` `(N, O)`.
     ///
     /// # Panics
     /// If a slice has the wrong length.
-    #[allow(clippy::too_many_arguments)]
     pub fn linear_backward(
         &mut self,
-        precision: Precision,
         x: &[f32],
-        w: &[f32],
+        layer: Linear<'_>,
         dy: &[f32],
-        dx: &mut [f32],
-        dw: &mut [f32],
-        db: &mut [f32],
+        gradients: LinearGradients<'_>,
     ) {
-        let (outputs, inputs, positions) = linear_shape(w, db.len(), dy.len());
+        let (outputs, inputs) = layer.shape();
+        let positions = dy.len() / outputs;
         assert_eq!(
-            (x.len(), dx.len(), dw.len()),
-            (positions * inputs, positions * inputs, w.len()),
-            "x is (N, I)"
+            (x.len(), dy.len()),
+            (positions * inputs, positions * outputs),
+            "x is (N, I), dy (N, O)"
         );
+        gradients.check(x, layer);
         let ProductWorkspace {
             units,
             right,
@@ -81,45 +110,36 @@ impl Kernels {
         let mut products = Products {
             pool: &mut self.pool,
             path: self.path,
-            precision,
+            precision: self.precision,
         };
-        let b = products.pack(w, false, outputs, inputs, right);
-        let a = products.rows(dy, outputs, units);
+        let b = products.pack(layer.weight, false, (outputs, inputs), right);
+        let a = products.rows(View::of(dy), (positions, outputs), units);
         let depth = products.units(outputs);
         products.product(RowsProduct {
-            a: a.0,
+            a,
             lda: depth,
             rows: positions,
-            b: b.0,
+            b,
             depth,
             columns: inputs,
-            c: dx.as_mut_ptr(),
+            c: Shared::of(gradients.input),
             ldc: inputs,
             start: Start::Zero,
         });
-        let packed = products.pack(x, false, positions, inputs, right);
+        let packed = products.pack(x, false, (positions, inputs), right);
         let right = Right {
             packed,
             columns: inputs,
-            to: Shared::of(dw),
+            to: Shared::of(gradients.weight),
         };
-        products.weight_gradient(dy, &[right], db, chunk);
+        products.weight_gradient(dy, &[right], gradients.bias, chunk);
     }
-}
-
-/// Outputs, inputs and positions of a linear layer.
-fn linear_shape(w: &[f32], outputs: usize, y: usize) -> (usize, usize, usize) {
-    assert!(
-        outputs > 0 && w.len().is_multiple_of(outputs) && y.is_multiple_of(outputs),
-        "w is (O, I), y (N, O) and the bias (O)"
-    );
-    (outputs, w.len() / outputs, y / outputs)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::KernelPath;
     use super::super::reference::{self, Numbers};
+    use super::super::{KernelPath, Precision};
     use super::*;
 
     #[test]
@@ -146,12 +166,21 @@ mod tests {
                 for (precision, tolerance) in [(Precision::F32, 3e-6), (Precision::Bf16, 1.5e-2)] {
                     let mut first: Option<[Vec<f32>; 4]> = None;
                     for threads in [1, 2, 3] {
-                        let mut kernels = Kernels::new(path, threads);
+                        let mut kernels = Kernels::new(path, threads, precision);
                         let mut found =
                             [dy.len(), x.len(), w.len(), outputs].map(|len| vec![f32::NAN; len]);
                         let [y, dx, dw, db] = &mut found;
-                        kernels.linear_forward(precision, &x, &w, &bias, y);
-                        kernels.linear_backward(precision, &x, &w, &dy, dx, dw, db);
+                        let layer = Linear {
+                            weight: &w,
+                            bias: &bias,
+                        };
+                        let gradients = LinearGradients {
+                            input: dx,
+                            weight: dw,
+                            bias: db,
+                        };
+                        kernels.linear(&x, layer, y);
+                        kernels.linear_backward(&x, layer, &dy, gradients);
                         let name =
                             format!("{} {precision:?} {n} x {inputs} x {outputs}", path.name());
                         for (found, truth) in found.iter().zip(&truth) {

@@ -5,10 +5,6 @@
 //! Rounding to an integer `n` adds 1.5 · 2²³: the sum's low mantissa bits then hold `n`, and shifted into the exponent
 //! they multiply by 2ⁿ. The polynomials are minimax fits (Remez), relative errors below 4e-9.
 
-#![allow(unsafe_code)]
-// Every function needs the path's features and nothing else, see `simd.rs`.
-#![allow(unsafe_op_in_unsafe_fn)]
-
 use super::simd::Simd;
 
 /// 1.5 · 2²³
@@ -20,79 +16,82 @@ const EXP2_RANGE: (f32, f32) = (-100.0, 127.0);
 
 /// 2^x, with `x` held to −100 … 127. NaN gives NaN.
 #[inline(always)]
-pub(super) unsafe fn exp2<S: Simd>(x: S::F) -> S::F {
-    let x = S::max(S::splat(EXP2_RANGE.0), x);
-    let x = S::min(S::splat(EXP2_RANGE.1), x);
-    let magic = S::add(x, S::splat(MAGIC));
-    let f = S::sub(x, S::sub(magic, S::splat(MAGIC)));
-    let mut p = S::splat(1.534_581_2e-4);
-    p = S::fma(p, f, S::splat(1.339_993_1e-3));
-    p = S::fma(p, f, S::splat(9.618_489e-3));
-    p = S::fma(p, f, S::splat(5.550_329e-2));
-    p = S::fma(p, f, S::splat(2.402_264_7e-1));
-    p = S::fma(p, f, S::splat(std::f32::consts::LN_2));
-    p = S::fma(p, f, S::splat(1.0));
-    S::scale_exponent(p, magic)
+pub(super) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.max(s.splat(EXP2_RANGE.0), x);
+    let x = s.min(s.splat(EXP2_RANGE.1), x);
+    let magic = s.add(x, s.splat(MAGIC));
+    let f = s.sub(x, s.sub(magic, s.splat(MAGIC)));
+    let mut p = s.splat(1.534_581_2e-4);
+    p = s.fma(p, f, s.splat(1.339_993_1e-3));
+    p = s.fma(p, f, s.splat(9.618_489e-3));
+    p = s.fma(p, f, s.splat(5.550_329e-2));
+    p = s.fma(p, f, s.splat(2.402_264_7e-1));
+    p = s.fma(p, f, s.splat(std::f32::consts::LN_2));
+    p = s.fma(p, f, s.splat(1.0));
+    s.scale_exponent(p, magic)
 }
 
-/// e^x = s + s·p, as (s, p) with s a power of two and |p| < 0.42; `x` held to −87 … 88.
+/// e^x = w + w·p, as (w, p) with w a power of two and |p| < 0.42; `x` held to −87 … 88.
 #[inline(always)]
-unsafe fn exp_parts<S: Simd>(x: S::F) -> (S::F, S::F) {
-    let x = S::max(S::splat(-87.0), x);
-    let x = S::min(S::splat(88.0), x);
-    let magic = S::fma(x, S::splat(std::f32::consts::LOG2_E), S::splat(MAGIC));
-    let n = S::sub(magic, S::splat(MAGIC));
+fn exp_parts<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
+    let x = s.max(s.splat(-87.0), x);
+    let x = s.min(s.splat(88.0), x);
+    let magic = s.fma(x, s.splat(std::f32::consts::LOG2_E), s.splat(MAGIC));
+    let n = s.sub(magic, s.splat(MAGIC));
     // ln 2 in two parts, the first exact in few bits, so that n · ln 2 loses nothing.
-    let r = S::fma(n, S::splat(-0.693_359_4), x);
-    let r = S::fma(n, S::splat(2.121_944_4e-4), r);
-    let mut q = S::splat(1.395_048e-3);
-    q = S::fma(q, r, S::splat(8.368_882e-3));
-    q = S::fma(q, r, S::splat(4.166_620_6e-2));
-    q = S::fma(q, r, S::splat(1.666_652e-1));
-    q = S::fma(q, r, S::splat(0.5));
-    let p = S::fma(S::mul(r, r), q, r);
-    (S::scale_exponent(S::splat(1.0), magic), p)
+    let r = s.fma(n, s.splat(-0.693_359_4), x);
+    let r = s.fma(n, s.splat(2.121_944_4e-4), r);
+    let mut q = s.splat(1.395_048e-3);
+    q = s.fma(q, r, s.splat(8.368_882e-3));
+    q = s.fma(q, r, s.splat(4.166_620_6e-2));
+    q = s.fma(q, r, s.splat(1.666_652e-1));
+    q = s.fma(q, r, s.splat(0.5));
+    let p = s.fma(s.mul(r, r), q, r);
+    (s.scale_exponent(s.splat(1.0), magic), p)
 }
 
 /// e^x, with `x` held to −87 … 88. NaN gives NaN.
 #[inline(always)]
-pub(super) unsafe fn exp<S: Simd>(x: S::F) -> S::F {
-    let (s, p) = exp_parts::<S>(x);
-    S::fma(s, p, s)
+pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    let (power, p) = exp_parts(s, x);
+    s.fma(power, p, power)
 }
 
 /// 1 / (1 + e^−x)
 #[inline(always)]
-pub(super) unsafe fn sigmoid<S: Simd>(x: S::F) -> S::F {
-    let one = S::splat(1.0);
-    S::div(one, S::add(one, exp::<S>(S::sub(S::zero(), x))))
+pub(super) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, exp(s, s.sub(s.zero(), x))))
 }
 
 /// tanh x = (e^2x − 1) / (e^2x + 1), exact to the last places near zero too.
 #[inline(always)]
-pub(super) unsafe fn tanh<S: Simd>(x: S::F) -> S::F {
-    let x = S::max(S::splat(-20.0), S::add(x, x));
-    let x = S::min(S::splat(20.0), x);
-    let (s, p) = exp_parts::<S>(x);
-    let minus_one = S::fma(s, p, S::sub(s, S::splat(1.0)));
-    S::div(minus_one, S::add(minus_one, S::splat(2.0)))
+pub(super) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.max(s.splat(-20.0), s.add(x, x));
+    let x = s.min(s.splat(20.0), x);
+    let (power, p) = exp_parts(s, x);
+    let minus_one = s.fma(power, p, s.sub(power, s.splat(1.0)));
+    s.div(minus_one, s.add(minus_one, s.splat(2.0)))
 }
 
 /// ln(1 + u) for u in 0 … 1, as 2 · atanh(u / (2 + u)).
 #[inline(always)]
-pub(super) unsafe fn ln_1p<S: Simd>(u: S::F) -> S::F {
-    let s = S::div(u, S::add(u, S::splat(2.0)));
-    let z = S::mul(s, s);
-    let mut q = S::splat(2.688_361e-1);
-    q = S::fma(q, z, S::splat(2.823_128e-1));
-    q = S::fma(q, z, S::splat(4.000_778_2e-1));
-    q = S::fma(q, z, S::splat(6.666_664e-1));
-    S::fma(S::mul(s, z), q, S::add(s, s))
+pub(super) fn ln_1p<S: Simd>(s: S, u: S::F) -> S::F {
+    let t = s.div(u, s.add(u, s.splat(2.0)));
+    let z = s.mul(t, t);
+    let mut q = s.splat(2.688_361e-1);
+    q = s.fma(q, z, s.splat(2.823_128e-1));
+    q = s.fma(q, z, s.splat(4.000_778_2e-1));
+    q = s.fma(q, z, s.splat(6.666_664e-1));
+    s.fma(s.mul(t, z), q, s.add(t, t))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::{KernelPath, Task};
+    #![allow(unsafe_code)]
+
+    use super::super::dispatch::Task;
+    use super::super::path::KernelPath;
     use super::*;
 
     /// One function over a slice, whole vectors.
@@ -101,20 +100,19 @@ mod tests {
     impl Task for Map<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<S: Simd>(self) {
+        fn run<S: Simd>(self, s: S) {
             for chunk in self.1.chunks_exact_mut(S::LANES) {
-                // SAFETY: the chunk is one vector long and the dispatcher chose `S` for this CPU.
-                unsafe {
-                    let x = S::load(chunk.as_ptr());
-                    let y = match self.0 {
-                        "exp2" => exp2::<S>(x),
-                        "exp" => exp::<S>(x),
-                        "sigmoid" => sigmoid::<S>(x),
-                        "tanh" => tanh::<S>(x),
-                        _ => ln_1p::<S>(x),
-                    };
-                    S::store(chunk.as_mut_ptr(), y);
-                }
+                // SAFETY: the chunk is one vector long.
+                let x = unsafe { s.load(chunk.as_ptr()) };
+                let y = match self.0 {
+                    "exp2" => exp2(s, x),
+                    "exp" => exp(s, x),
+                    "sigmoid" => sigmoid(s, x),
+                    "tanh" => tanh(s, x),
+                    _ => ln_1p(s, x),
+                };
+                // SAFETY: as above.
+                unsafe { s.store(chunk.as_mut_ptr(), y) };
             }
         }
     }

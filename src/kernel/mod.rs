@@ -7,18 +7,17 @@
 //!
 //! | method of [`Kernels`] | computes | file |
 //! |---|---|---|
-//! | [`head_forward_backward`](Kernels::head_forward_backward) | projection + softmax + cross-entropy and all gradients | `head/` |
-//! | [`head_nll`](Kernels::head_nll) | the same loss by position, nothing stored | `head/` |
-//! | [`head_logits`](Kernels::head_logits), [`sample`](Kernels::sample) | one position's logits, and a draw from them | `generation/` |
+//! | [`embedding`](Kernels::embedding), [`embedding_backward`](Kernels::embedding_backward) | rows of a table, and their sparse gradient | `embedding.rs` |
+//! | [`embedding_bag`](Kernels::embedding_bag), [`embedding_bag_backward`](Kernels::embedding_bag_backward) | sums of sets of rows | `embedding_bag.rs` |
 //! | [`lstm_forward`](Kernels::lstm_forward), [`lstm_backward`](Kernels::lstm_backward) | one LSTM layer over a whole sequence | `lstm/` |
-//! | [`lstm_step`](Kernels::lstm_step) | one LSTM layer, one time step, for generation | `generation/` |
-//! | [`linear_forward`](Kernels::linear_forward), [`linear_backward`](Kernels::linear_backward) | `x·Wᵀ + b` | `linear.rs` |
-//! | [`embedding_gather`](Kernels::embedding_gather), [`embedding_gradient`](Kernels::embedding_gradient) | rows of a table, and their sparse gradient | `embedding.rs` |
-//! | [`multi_hot_forward`](Kernels::multi_hot_forward), [`multi_hot_backward`](Kernels::multi_hot_backward) | sums of table rows over sounding keys | `keys.rs` |
-//! | [`bce_with_logits`](Kernels::bce_with_logits) | 88 independent cross-entropies and their gradient | `bce.rs` |
-//! | [`adam`](Kernels::adam), [`adam_rows`](Kernels::adam_rows), [`rmsprop`](Kernels::rmsprop), [`rmsprop_rows`](Kernels::rmsprop_rows), [`sgd`](Kernels::sgd), [`sgd_rows`](Kernels::sgd_rows) | optimizer updates in place | `optimizer/` |
+//! | [`softmax_loss`](Kernels::softmax_loss) | projection + softmax + cross-entropy and all gradients | `softmax/` |
+//! | [`softmax_nll`](Kernels::softmax_nll) | the same loss by position, nothing stored | `softmax/` |
+//! | [`sigmoid_loss`](Kernels::sigmoid_loss) | independent binary cross-entropies and their gradient | `sigmoid.rs` |
+//! | [`linear`](Kernels::linear), [`linear_backward`](Kernels::linear_backward) | `x·Wᵀ + b` | `linear.rs` |
+//! | [`update`](Kernels::update) | an optimizer's step in place | `update/` |
+//! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `update/` |
+//! | [`lstm_step`](Kernels::lstm_step), [`logits`](Kernels::logits), [`sample`](Kernels::sample) | one time step, its logits, and a draw from them, for generation | `generation/` |
 //! | [`peak_operations`](Kernels::peak_operations) | multiply-adds and nothing else, for benchmarks | `peak.rs` |
-//! | [`squared_norm`](Kernels::squared_norm) | sum of squares, for gradient clipping | `optimizer/` |
 //!
 //! # Promises
 //! - **Same bits for any number of threads.** Work is cut into units by shape alone; which thread takes a unit never
@@ -31,85 +30,41 @@
 //!
 //! # Inside
 //! One generic body per kernel, over a small SIMD trait (`simd.rs`), instantiated for each path with its own register
-//! blocks (`product.rs`); `unsafe` is confined to this room.
+//! blocks (`product/`). Threads share memory as `Shared`, which borrows its owner. `unsafe` is what reads and writes
+//! through an address; each block says why it may.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod bce;
+mod context;
+mod dispatch;
 mod embedding;
+mod embedding_bag;
 mod generation;
-mod head;
-mod keys;
 mod linear;
 mod lstm;
 mod math;
-mod optimizer;
 mod path;
 mod peak;
 mod pool;
+mod precision;
 mod product;
 #[cfg(test)]
 mod reference;
+mod scratch;
+mod sigmoid;
 mod simd;
+mod softmax;
+mod update;
 mod workspace;
 
-pub use embedding::RowGradient;
-pub use generation::WeightRows;
-pub use generation::to_bf16;
-pub use lstm::{LstmInput, LstmShape, LstmTape, LstmWeights};
-pub use optimizer::{Adam, RmsProp, Sgd};
+pub use context::Kernels;
+pub use embedding::SparseGradient;
+pub use embedding_bag::{Bags, BitRange};
+pub use generation::{WeightRows, to_bf16};
+pub use linear::{Linear, LinearGradients};
+pub use lstm::layer::{LstmGradients, LstmInput, LstmLayer, LstmShape, LstmTape, LstmWeights};
 pub use path::KernelPath;
-
-/// In what the operands of matrix products are held; sums are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    #[default]
-    F32,
-    /// Operands rounded to bfloat16 (8 bits of mantissa), accumulated in f32.
-    Bf16,
-}
-
-/// The kernels' context: instruction path, threads, and scratch memory kept from call to call.
-pub struct Kernels {
-    path: KernelPath,
-    pool: pool::Pool,
-    head: head::HeadWorkspace,
-    product: linear::ProductWorkspace,
-    lstm: lstm::LstmWorkspace,
-    generation: generation::GenerationWorkspace,
-}
-
-impl Kernels {
-    /// A context with `threads` threads (at least one, the caller's included) on the given path.
-    ///
-    /// # Panics
-    /// If this CPU cannot run `path`; [`KernelPath::parse`] and [`KernelPath::detect`] only give paths that it can.
-    pub fn new(path: KernelPath, threads: usize) -> Self {
-        assert!(
-            path.is_available(),
-            "this CPU cannot run kernel path '{}'",
-            path.name()
-        );
-        Self {
-            path,
-            pool: pool::Pool::new(threads),
-            head: Default::default(),
-            product: Default::default(),
-            lstm: Default::default(),
-            generation: Default::default(),
-        }
-    }
-
-    /// The instruction path in use.
-    pub fn path(&self) -> KernelPath {
-        self.path
-    }
-
-    /// Number of threads, the caller's included.
-    pub fn threads(&self) -> usize {
-        self.pool.threads()
-    }
-}
+pub use precision::Precision;
+pub use update::{Adam, Gradient, RmsProp, Rule, Sgd};

@@ -1,4 +1,4 @@
-//! A few threads that stay, and share out the numbered tasks of one job at a time.
+//! A few persistent threads, which share the numbered tasks of one job at a time.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,7 @@
 //! Naive f64 forms of the kernels, and numbers to try them on. Tests only.
 
+use super::BitRange;
+
 /// A small generator, enough for test data.
 pub struct Numbers(u64);
 
@@ -25,6 +27,18 @@ impl Numbers {
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 33) as usize % bound
     }
+}
+
+/// The rows of a table of the keys of a piano, at the bits of their MIDI pitches.
+pub const PIANO: BitRange = BitRange {
+    first: 21,
+    rows: 88,
+};
+
+/// Sets of none to four of those rows.
+pub fn masks(numbers: &mut Numbers, count: usize) -> Vec<u128> {
+    let mut set = || (0..numbers.below(5)).fold(0, |mask, _| mask | 1 << (21 + numbers.below(88)));
+    (0..count).map(|_| set()).collect()
 }
 
 /// Fails unless every value is within `tolerance` of the truth, relative to the root mean square of the whole.

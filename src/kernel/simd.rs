@@ -1,12 +1,10 @@
 //! The few vector operations that every kernel is written in, and their portable form.
 //!
-//! Contract of every `unsafe fn` here and in `avx2.rs`, `avx512.rs`: the CPU has the path's features (the path was checked
-//! when [`Kernels`](super::Kernels) was made) and pointers are valid for the lanes that the name says. They are all
-//! `inline(always)`, so that they take on the features of the entry point in `path.rs`.
+//! A value of a [`Simd`] type is proof that the CPU has the path's instructions: only `path.rs` makes one, where they are enabled. So
+//! functions on registers are safe, and only those on pointers are `unsafe`. All are `inline(always)`, so that they are compiled with
+//! the features of the entry point in `path.rs`.
 
 #![allow(unsafe_code)]
-// One contract for the whole file, stated above; a block per line would say nothing more.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 use super::path::KernelPath;
 
@@ -22,87 +20,119 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     type F: Copy;
 
     /// `value` in every lane.
-    unsafe fn splat(value: f32) -> Self::F;
-    /// Reads a vector, at any alignment.
-    unsafe fn load(from: *const f32) -> Self::F;
-    /// Writes a vector, at any alignment.
-    unsafe fn store(to: *mut f32, value: Self::F);
+    fn splat(self, value: f32) -> Self::F;
     /// `a + b`
-    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a - b`
-    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b`
-    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a / b`
-    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once where the CPU can.
-    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The greater; `b` where either is NaN.
-    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// The lesser; `b` where either is NaN.
-    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
     /// Square root.
-    unsafe fn sqrt(a: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
     /// `value * 2^n`, where `n` is the integer in the low mantissa bits of `magic` (see `math.rs`).
-    unsafe fn scale_exponent(value: Self::F, magic: Self::F) -> Self::F;
+    fn scale_exponent(self, value: Self::F, magic: Self::F) -> Self::F;
     /// `acc + a.low * b.low + a.high * b.high` over pairs of bf16.
-    unsafe fn dot_pairs(acc: Self::F, a: Self::F, b: Self::F) -> Self::F;
+    fn dot_pairs(self, acc: Self::F, a: Self::F, b: Self::F) -> Self::F;
     /// Lanes of pairs: `low` and `high` rounded to bf16.
-    unsafe fn pack_pairs(low: Self::F, high: Self::F) -> Self::F;
-    /// Writes `LANES` bf16 numbers side by side.
-    unsafe fn store_bf16(to: *mut u16, value: Self::F);
+    fn pack_pairs(self, low: Self::F, high: Self::F) -> Self::F;
     /// The low numbers of pairs, as f32.
-    unsafe fn low_half(pairs: Self::F) -> Self::F;
+    fn low_half(self, pairs: Self::F) -> Self::F;
     /// The high numbers of pairs, as f32.
-    unsafe fn high_half(pairs: Self::F) -> Self::F;
+    fn high_half(self, pairs: Self::F) -> Self::F;
+
+    /// Reads a vector, at any alignment.
+    ///
+    /// # Safety
+    /// `LANES` floats can be read from `from`.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+
+    /// Writes a vector, at any alignment.
+    ///
+    /// # Safety
+    /// `LANES` floats can be written to `to`.
+    unsafe fn store(self, to: *mut f32, value: Self::F);
+
+    /// Writes `LANES` bf16 numbers side by side.
+    ///
+    /// # Safety
+    /// `LANES` numbers of two bytes can be written to `to`.
+    unsafe fn store_bf16(self, to: *mut u16, value: Self::F);
 
     /// Zero in every lane.
     #[inline(always)]
-    unsafe fn zero() -> Self::F {
-        Self::splat(0.0)
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
     }
 
     /// Reads the first `count` lanes, the rest zero.
+    ///
+    /// # Safety
+    /// `count` floats can be read from `from`, or `LANES` of them if that is fewer.
     #[inline(always)]
-    unsafe fn load_partial(from: *const f32, count: usize) -> Self::F {
+    unsafe fn load_partial(self, from: *const f32, count: usize) -> Self::F {
         let mut lanes = [0.0f32; 16];
-        std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count.min(Self::LANES));
-        Self::load(lanes.as_ptr())
+        // SAFETY: no vector is longer than `lanes`; the rest is the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count.min(Self::LANES));
+            self.load(lanes.as_ptr())
+        }
     }
 
     /// Writes the first `count` lanes.
+    ///
+    /// # Safety
+    /// `count` floats can be written to `to`, or `LANES` of them if that is fewer.
     #[inline(always)]
-    unsafe fn store_partial(to: *mut f32, count: usize, value: Self::F) {
-        let mut lanes = [0.0f32; 16];
-        Self::store(lanes.as_mut_ptr(), value);
-        std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count.min(Self::LANES));
+    unsafe fn store_partial(self, to: *mut f32, count: usize, value: Self::F) {
+        let lanes = lanes(self, value);
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count.min(Self::LANES)) };
     }
 
     /// A whole vector where there is room, else its first `count` lanes.
+    ///
+    /// # Safety
+    /// As for [`load_partial`](Simd::load_partial).
     #[inline(always)]
-    unsafe fn load_up_to(from: *const f32, count: usize) -> Self::F {
-        if count >= Self::LANES {
-            Self::load(from)
-        } else {
-            Self::load_partial(from, count)
+    unsafe fn load_up_to(self, from: *const f32, count: usize) -> Self::F {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if count >= Self::LANES {
+                self.load(from)
+            } else {
+                self.load_partial(from, count)
+            }
         }
     }
 
     /// Writes a whole vector where there is room, else its first `count` lanes.
+    ///
+    /// # Safety
+    /// As for [`store_partial`](Simd::store_partial).
     #[inline(always)]
-    unsafe fn store_up_to(to: *mut f32, count: usize, value: Self::F) {
-        if count >= Self::LANES {
-            Self::store(to, value)
-        } else {
-            Self::store_partial(to, count, value)
+    unsafe fn store_up_to(self, to: *mut f32, count: usize, value: Self::F) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if count >= Self::LANES {
+                self.store(to, value)
+            } else {
+                self.store_partial(to, count, value)
+            }
         }
     }
 
     /// Sum of the lanes, halves first.
     #[inline(always)]
-    unsafe fn sum(value: Self::F) -> f32 {
-        let mut lanes = [0.0f32; 16];
-        Self::store(lanes.as_mut_ptr(), value);
+    fn sum(self, value: Self::F) -> f32 {
+        let mut lanes = lanes(self, value);
         let mut width = Self::LANES;
         while width > 1 {
             width /= 2;
@@ -115,29 +145,45 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
 
     /// The sum of each of four vectors' lanes.
     #[inline(always)]
-    unsafe fn sums(values: [Self::F; 4]) -> [f32; 4] {
-        values.map(|value| Self::sum(value))
+    fn sums(self, values: [Self::F; 4]) -> [f32; 4] {
+        values.map(|value| self.sum(value))
     }
 
     /// Turns a square of `LANES` rows around: row `i`, `stride` apart from the next, becomes column `i` of `to`, whose rows
-    /// are `to_stride` apart. Bits are only moved, never looked at.
+    /// are `to_stride` apart. Bits are moved unchanged.
+    ///
+    /// # Safety
+    /// Each of the rows can be read, and each of those of `to` written.
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
         for i in 0..Self::LANES {
             for j in 0..Self::LANES {
-                to.add(j * to_stride + i)
-                    .write(from.add(i * stride + j).read());
+                // SAFETY: the caller's promise.
+                unsafe {
+                    to.add(j * to_stride + i)
+                        .write(from.add(i * stride + j).read());
+                }
             }
         }
     }
 
     /// Greatest lane.
     #[inline(always)]
-    unsafe fn greatest(value: Self::F) -> f32 {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        Self::store(lanes.as_mut_ptr(), value);
-        lanes.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))
+    fn greatest(self, value: Self::F) -> f32 {
+        let lanes = lanes(self, value);
+        lanes[..Self::LANES]
+            .iter()
+            .fold(f32::NEG_INFINITY, |a, &b| a.max(b))
     }
+}
+
+/// The lanes of a vector, then zeros.
+#[inline(always)]
+pub(super) fn lanes<S: Simd>(s: S, value: S::F) -> [f32; 16] {
+    let mut lanes = [0.0f32; 16];
+    // SAFETY: no vector is longer than that.
+    unsafe { s.store(lanes.as_mut_ptr(), value) };
+    lanes
 }
 
 /// Rounds to bf16 (to nearest, ties to even); NaN stays NaN.
@@ -174,35 +220,27 @@ macro_rules! portable {
             type F = [f32; $lanes];
 
             #[inline(always)]
-            unsafe fn splat(value: f32) -> Self::F {
+            fn splat(self, value: f32) -> Self::F {
                 [value; $lanes]
             }
             #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self::F {
-                from.cast::<Self::F>().read_unaligned()
-            }
-            #[inline(always)]
-            unsafe fn store(to: *mut f32, value: Self::F) {
-                to.cast::<Self::F>().write_unaligned(value)
-            }
-            #[inline(always)]
-            unsafe fn add(a: Self::F, b: Self::F) -> Self::F {
+            fn add(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| a[i] + b[i])
             }
             #[inline(always)]
-            unsafe fn sub(a: Self::F, b: Self::F) -> Self::F {
+            fn sub(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| a[i] - b[i])
             }
             #[inline(always)]
-            unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
+            fn mul(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| a[i] * b[i])
             }
             #[inline(always)]
-            unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+            fn div(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| a[i] / b[i])
             }
             #[inline(always)]
-            unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+            fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
                 // `mul_add` calls a slow library function on a CPU target without the instruction.
                 if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
                     std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
@@ -211,30 +249,30 @@ macro_rules! portable {
                 }
             }
             #[inline(always)]
-            unsafe fn max(a: Self::F, b: Self::F) -> Self::F {
+            fn max(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
             }
             #[inline(always)]
-            unsafe fn min(a: Self::F, b: Self::F) -> Self::F {
+            fn min(self, a: Self::F, b: Self::F) -> Self::F {
                 std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
             }
             #[inline(always)]
-            unsafe fn sqrt(a: Self::F) -> Self::F {
+            fn sqrt(self, a: Self::F) -> Self::F {
                 std::array::from_fn(|i| a[i].sqrt())
             }
             #[inline(always)]
-            unsafe fn scale_exponent(value: Self::F, magic: Self::F) -> Self::F {
+            fn scale_exponent(self, value: Self::F, magic: Self::F) -> Self::F {
                 std::array::from_fn(|i| {
                     f32::from_bits(value[i].to_bits().wrapping_add(magic[i].to_bits() << 23))
                 })
             }
             #[inline(always)]
-            unsafe fn dot_pairs(acc: Self::F, a: Self::F, b: Self::F) -> Self::F {
-                let acc = Self::fma(Self::low_half(a), Self::low_half(b), acc);
-                Self::fma(Self::high_half(a), Self::high_half(b), acc)
+            fn dot_pairs(self, acc: Self::F, a: Self::F, b: Self::F) -> Self::F {
+                let acc = self.fma(self.low_half(a), self.low_half(b), acc);
+                self.fma(self.high_half(a), self.high_half(b), acc)
             }
             #[inline(always)]
-            unsafe fn pack_pairs(low: Self::F, high: Self::F) -> Self::F {
+            fn pack_pairs(self, low: Self::F, high: Self::F) -> Self::F {
                 std::array::from_fn(|i| {
                     f32::from_bits(
                         u32::from(bf16_bits(low[i])) | u32::from(bf16_bits(high[i])) << 16,
@@ -242,17 +280,28 @@ macro_rules! portable {
                 })
             }
             #[inline(always)]
-            unsafe fn store_bf16(to: *mut u16, value: Self::F) {
-                let bits: [u16; $lanes] = std::array::from_fn(|i| bf16_bits(value[i]));
-                to.cast::<[u16; $lanes]>().write_unaligned(bits)
-            }
-            #[inline(always)]
-            unsafe fn low_half(pairs: Self::F) -> Self::F {
+            fn low_half(self, pairs: Self::F) -> Self::F {
                 std::array::from_fn(|i| f32::from_bits(pairs[i].to_bits() << 16))
             }
             #[inline(always)]
-            unsafe fn high_half(pairs: Self::F) -> Self::F {
+            fn high_half(self, pairs: Self::F) -> Self::F {
                 std::array::from_fn(|i| f32::from_bits(pairs[i].to_bits() & 0xffff_0000))
+            }
+            #[inline(always)]
+            unsafe fn load(self, from: *const f32) -> Self::F {
+                // SAFETY: the caller's promise.
+                unsafe { from.cast::<Self::F>().read_unaligned() }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32, value: Self::F) {
+                // SAFETY: the caller's promise.
+                unsafe { to.cast::<Self::F>().write_unaligned(value) }
+            }
+            #[inline(always)]
+            unsafe fn store_bf16(self, to: *mut u16, value: Self::F) {
+                let bits: [u16; $lanes] = std::array::from_fn(|i| bf16_bits(value[i]));
+                // SAFETY: the caller's promise.
+                unsafe { to.cast::<[u16; $lanes]>().write_unaligned(bits) }
             }
         }
     };

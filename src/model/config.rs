@@ -1,5 +1,6 @@
 //! The settings of a model.
 
+use crate::kernel::{Bags, BitRange};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,46 @@ pub enum ModelKind {
     /// One token of a vocabulary a step.
     #[default]
     Token,
-    /// The set of sounding keys a step.
+    /// A set of keys a step.
     Sigmoid,
+}
+
+/// The symbols that a model knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alphabet {
+    /// A vocabulary of this many tokens.
+    Tokens(usize),
+    /// Sets of keys, each key a bit of a mask.
+    Keys(BitRange),
+}
+
+impl Alphabet {
+    /// How many tokens or keys there are: the rows of the embedding table and of the projection.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Tokens(count) => count,
+            Self::Keys(bits) => bits.rows,
+        }
+    }
+
+    /// Sets of keys as sets of rows.
+    ///
+    /// # Panics
+    /// When these are tokens.
+    pub(super) fn bags(self, masks: &[u128]) -> Bags<'_> {
+        match self {
+            Self::Keys(bits) => Bags { masks, bits },
+            Self::Tokens(_) => panic!("sets of keys were given to a model of tokens"),
+        }
+    }
+
+    /// The kind of model that reads them.
+    pub fn kind(self) -> ModelKind {
+        match self {
+            Self::Tokens(_) => ModelKind::Token,
+            Self::Keys(_) => ModelKind::Sigmoid,
+        }
+    }
 }
 
 /// The shape of a network and its first values.
@@ -46,7 +85,7 @@ impl Default for ModelConfig {
     }
 }
 
-/// The widest embedding and layer: beyond it, memory ends before anything is learned.
+/// The widest embedding and layer.
 const MOST: usize = 16_384;
 /// The most layers.
 const MOST_LAYERS: usize = 64;

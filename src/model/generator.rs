@@ -1,82 +1,83 @@
-//! A network that is fed one symbol at a time, for generation.
+//! Generation: a network that reads one symbol at a time.
 
 use super::backend::Backend;
+use super::config::Alphabet;
+use super::network::{Network, State};
 use super::sampling::{Sampling, sample_keys, sample_token};
-use super::{ModelKind, Network, State};
 use crate::batch::Symbols;
 use anyhow::{Result, ensure};
-use dfdx::prelude::*;
 use rand::Rng;
 
 /// A network with a state and the logits of what follows.
-pub struct Generator<'a, D: Backend> {
-    pub(super) network: &'a Network<D>,
-    pub(super) state: State<D>,
-    pub(super) prepared: D::Prepared,
-    pub(super) logits: Vec<f32>,
+pub struct Generator<'a, B: Backend> {
+    network: &'a Network<B>,
+    state: State<B::Device>,
+    prepared: B::Prepared,
+    logits: Vec<f32>,
 }
 
-impl<D: Backend> Generator<'_, D> {
-    /// Reads one symbol for each lane. To begin from nothing, read [`crate::batch::NO_TOKEN`] or no keys.
+impl<B: Backend> Network<B> {
+    /// A generator of `batch_size` sequences at a time.
+    pub fn generator(&self, batch_size: usize) -> Generator<'_, B> {
+        Generator {
+            network: self,
+            state: self.zero_state(batch_size),
+            prepared: self.backend().prepare(self.parameters().projection()),
+            logits: Vec::new(),
+        }
+    }
+}
+
+impl<B: Backend> Generator<'_, B> {
+    /// Reads one symbol for each sequence. To begin from nothing, read [`crate::batch::NO_TOKEN`] or no keys.
     ///
     /// # Errors
-    /// When the symbols do not fit the model or the number of lanes.
+    /// When the symbols do not fit the model or the number of sequences.
     pub fn read(&mut self, inputs: &Symbols) -> Result<()> {
-        let network = self.network;
+        let (network, backend) = (self.network, self.network.backend());
         network.check_symbols(inputs, true)?;
-        let lanes = self.state.0[0].h.shape().0;
+        let batch_size = self.state.batch_size();
         ensure!(
-            inputs.len() == lanes,
-            "{} symbols for a state of {lanes} lanes",
+            inputs.len() == batch_size,
+            "{} symbols for a state of {batch_size} sequences",
             inputs.len()
         );
-        let layers: Vec<_> = (0..network.config.layers)
-            .map(|layer| network.parameters.layer(layer))
-            .collect();
-        let x = network.embed::<NoneTape>(inputs);
-        let output = network.parameters.output();
-        D::step(
-            &network.runtime,
-            x,
-            &layers,
-            output,
-            &self.prepared,
-            &mut self.state.0,
-            &mut self.logits,
-        );
+        let layers = 0..network.config().layers;
+        let layers: Vec<_> = layers.map(|n| network.parameters().layer(n)).collect();
+        let x = network.embed(inputs);
+        let h = backend.lstm_step(x, &layers, &mut self.state.0);
+        let projection = network.parameters().projection();
+        backend.next_logits(&h, projection, &self.prepared, &mut self.logits);
         Ok(())
     }
 
-    /// The logits of what follows, `(B, V)`, or `(B, 88)` for the sigmoid model; empty before the first symbol.
+    /// The logits of what follows, `(B, V)`; empty before the first symbol.
     pub fn logits(&self) -> &[f32] {
         &self.logits
     }
 
     /// The state after what was read.
-    pub fn state(&self) -> &State<D> {
+    pub fn state(&self) -> &State<B::Device> {
         &self.state
     }
 
-    /// Draws what follows in each lane. The logits are used up.
+    /// Draws what follows in each sequence. The logits are used up.
     pub fn draw(&mut self, sampling: Sampling, rng: &mut impl Rng) -> Symbols {
-        let Self {
-            network, logits, ..
-        } = self;
-        let rows = logits.chunks_exact_mut(network.parameters.output().0.shape().0);
-        match network.config.kind {
-            ModelKind::Token => {
+        let (backend, alphabet) = (self.network.backend(), self.network.alphabet());
+        let rows = self.logits.chunks_exact_mut(alphabet.size());
+        match alphabet {
+            Alphabet::Tokens(_) => {
                 let draw = |logits: &mut [f32], inverse_temperature: f32, u: f64| {
-                    D::draw(&network.runtime, logits, inverse_temperature, u)
+                    backend.draw(logits, inverse_temperature, u)
                 };
-                Symbols::Tokens(
-                    rows.map(|logits| sample_token(logits, sampling, draw, rng))
-                        .collect(),
-                )
+                let token = |logits: &mut [f32]| sample_token(logits, sampling, draw, rng);
+                Symbols::Tokens(rows.map(token).collect())
             }
-            ModelKind::Sigmoid => Symbols::Keys(
-                rows.map(|logits| sample_keys(logits, sampling.temperature, rng))
-                    .collect(),
-            ),
+            Alphabet::Keys(bits) => {
+                let keys =
+                    |logits: &mut [f32]| sample_keys(logits, bits, sampling.temperature, rng);
+                Symbols::Keys(rows.map(keys).collect())
+            }
         }
     }
 }

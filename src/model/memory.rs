@@ -1,23 +1,22 @@
-//! How much of a CUDA device's memory a training takes, by arithmetic: known before it starts.
+//! How much memory of a CUDA device training takes, computed before it starts.
 //!
-//! What is counted is what `backend/cuda` allocates. Nothing in it grows with the corpus, and of the logits only a tile exists at a
-//! time, so that a vocabulary of 175,467 fits a card of 4 GB.
+//! This counts what `backend/cuda` allocates. Nothing grows with the corpus, and only a tile of the logits exists at a time, so a
+//! vocabulary of 175,467 fits on a card of 4 GB.
 
 use std::fmt;
 
-use super::{ModelConfig, ModelKind};
-use crate::corpus::score::KEYS;
+use super::config::{Alphabet, ModelConfig};
 
 /// Logits that exist at one time on a CUDA device: 64 MiB of them.
 pub const TILE: usize = 1 << 24;
-/// What the driver's and cuBLAS's own workspaces and kernels are taken to need on top, an estimate: 256 MiB.
+/// An estimate of what the driver and cuBLAS need in addition: 256 MiB.
 const LIBRARIES: usize = 256 << 20;
 
 /// Sizes that decide what a training takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Tokens of the vocabulary; of no effect on the sigmoid model.
-    pub vocabulary: usize,
+    /// The symbols that the model knows.
+    pub alphabet: Alphabet,
     /// Numbers that the optimizer keeps for each parameter.
     pub slots: usize,
     /// Positions of a window of training, `T * B`.
@@ -45,10 +44,7 @@ impl Footprint {
     /// What training a model of `config` takes.
     pub fn of(config: &ModelConfig, sizes: Sizes) -> Self {
         let (e, h) = (config.embedding, config.hidden);
-        let symbols = match config.kind {
-            ModelKind::Token => sizes.vocabulary,
-            ModelKind::Sigmoid => KEYS,
-        };
+        let symbols = sizes.alphabet.size();
         let layer = |width: usize| 4 * h * (width + h + 1);
         let taped = symbols * e + layer(e) + (config.layers - 1) * layer(h);
         let parameters = taped + symbols * (h + 1);
@@ -60,9 +56,9 @@ impl Footprint {
         let largest = sizes.window.max(sizes.evaluation);
         let activations =
             sizes.window * (2 * vectors + masks) + sizes.evaluation * 2 * vectors + largest * saved;
-        let logits = match config.kind {
-            ModelKind::Token => tile_rows(symbols).min(largest) * (symbols + h),
-            ModelKind::Sigmoid => (sizes.window + sizes.evaluation) * 10 * KEYS,
+        let logits = match sizes.alphabet {
+            Alphabet::Tokens(_) => tile_rows(symbols).min(largest) * (symbols + h),
+            Alphabet::Keys(_) => (sizes.window + sizes.evaluation) * 10 * symbols,
         };
         let [parameters, optimizer, gradients, activations, logits] = [
             parameters,
@@ -81,12 +77,12 @@ impl Footprint {
         }
     }
 
-    /// All of it.
+    /// The sum.
     pub fn total(&self) -> usize {
         self.parameters + self.optimizer + self.gradients + self.activations + self.logits
     }
 
-    /// What must be free: all of it, and what the libraries take.
+    /// How much must be free: the sum and what the libraries need.
     pub fn needed(&self) -> usize {
         self.total() + LIBRARIES
     }
@@ -120,7 +116,7 @@ mod tests {
 
     fn paper(vocabulary: usize) -> Footprint {
         let sizes = Sizes {
-            vocabulary,
+            alphabet: Alphabet::Tokens(vocabulary),
             slots: 2,
             window: 25 * 25,
             evaluation: 50 * 50,

@@ -1,10 +1,9 @@
-//! The named tensors of a model, in one walk that initialisation, optimizer and checkpoints share.
+//! The named matrices of a model, in one walk that initialisation, optimizer and checkpoints share.
 
-use super::backend::{Backend, Runtime};
-use super::op::Matrix;
+use super::config::{Alphabet, ModelConfig};
+use super::matrix::Matrix;
+use super::op::Projection;
 use super::op::lstm::Weights;
-use super::{ModelConfig, ModelKind};
-use crate::corpus::score::KEYS;
 use anyhow::{Result, ensure};
 use dfdx::prelude::*;
 use rand::Rng;
@@ -39,26 +38,21 @@ impl Array {
     }
 }
 
-/// One named tensor of a model.
+/// One named matrix of a model.
 #[derive(Debug, Clone)]
 pub struct Parameter<D: Storage<f32>> {
     /// For example `lstm.0.w_ih`.
     pub name: String,
     /// Its values.
-    pub tensor: Matrix<D>,
-    /// Whether a window's gradient touches few of its rows: true of the embedding of tokens.
-    pub few_rows: bool,
+    pub matrix: Matrix<D>,
+    /// Whether its gradient is sparse, in that a window reads few of its rows: true of the embedding of tokens.
+    pub sparse: bool,
 }
 
 impl<D: Storage<f32>> Parameter<D> {
-    /// Its rows and columns.
-    pub fn shape(&self) -> (usize, usize) {
-        *self.tensor.shape()
-    }
-
     /// Values of this parameter's shape, under its name.
-    pub(crate) fn array_of(&self, values: Vec<f32>) -> Array {
-        let (rows, columns) = *self.tensor.shape();
+    pub fn array_of(&self, values: Vec<f32>) -> Array {
+        let (rows, columns) = self.matrix.shape();
         Array {
             name: self.name.clone(),
             shape: vec![rows, columns],
@@ -67,21 +61,21 @@ impl<D: Storage<f32>> Parameter<D> {
     }
 }
 
-/// All tensors of a model, always in the same order: `embedding` `(V, E)`, for each layer `lstm.N.w_ih` `(4H, I)`, `lstm.N.w_hh` `(4H, H)`
-/// and `lstm.N.bias` `(1, 4H)`, then `output.weight` `(V, H)` and `output.bias` `(1, V)`. For the sigmoid model `V` is 88.
+/// All matrices of a model, always in the same order: `embedding` `(V, E)`, for each layer `lstm.N.w_ih` `(4H, I)`, `lstm.N.w_hh` `(4H, H)`
+/// and `lstm.N.bias` `(1, 4H)`, then `output.weight` `(V, H)` and `output.bias` `(1, V)`. `V` is the size of the alphabet.
 #[derive(Debug, Clone)]
-pub struct Parameters<D: Storage<f32>>(pub(crate) Vec<Parameter<D>>);
+pub struct Parameters<D: Storage<f32>>(Vec<Parameter<D>>);
 
-impl<D: Backend> Parameters<D> {
-    /// Draws initial values: embeddings from N(0, `embedding_deviation`²), all else from U(−1/√H, 1/√H).
+impl<D: Device<f32>> Parameters<D> {
+    /// Draws initial values: embeddings from N(0, `embedding_deviation`²), all else from U(−1/√H, 1/√H). `matrix` puts them on the
+    /// device.
     pub fn initial(
         config: &ModelConfig,
-        vocabulary: usize,
-        runtime: &Runtime<D>,
+        alphabet: Alphabet,
         rng: &mut ChaCha8Rng,
+        matrix: impl Fn(Vec<f32>, (usize, usize)) -> Matrix<D>,
     ) -> Self {
-        let symbols = symbols(config, vocabulary);
-        let (e, h) = (config.embedding, config.hidden);
+        let (symbols, e, h) = (alphabet.size(), config.embedding, config.hidden);
         let mut shapes = vec![("embedding".to_string(), (symbols, e))];
         for layer in 0..config.layers {
             let width = if layer == 0 { e } else { h };
@@ -94,107 +88,84 @@ impl<D: Backend> Parameters<D> {
         let bound = 1.0 / (h as f32).sqrt();
         let draw = |(name, shape): (String, (usize, usize))| {
             let values = match name.as_str() {
-                "embedding" => initial_embedding(config, vocabulary, rng),
+                "embedding" => initial_embedding(config, alphabet, rng),
                 _ => (0..shape.0 * shape.1)
                     .map(|_| rng.gen_range(-bound..bound))
                     .collect(),
             };
-            let few_rows = name == "embedding" && config.kind == ModelKind::Token;
-            let tensor = runtime.device.tensor_from_vec(values, shape);
             Parameter {
+                sparse: name == "embedding" && matches!(alphabet, Alphabet::Tokens(_)),
                 name,
-                tensor,
-                few_rows,
+                matrix: matrix(values, shape),
             }
         };
         Self(shapes.into_iter().map(draw).collect())
     }
 
     /// The parameters in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Parameter<D>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Parameter<D>> {
         self.0.iter()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Parameter<D>> {
+        self.0.iter_mut()
     }
 
     /// How many numbers they are together.
     pub fn count(&self) -> usize {
-        self.iter()
-            .map(|parameter| parameter.tensor.shape().0 * parameter.tensor.shape().1)
-            .sum()
+        let count = |parameter: &Parameter<D>| {
+            let (rows, columns) = parameter.matrix.shape();
+            rows * columns
+        };
+        self.iter().map(count).sum()
     }
 
     /// The embedding table.
     pub fn embedding(&self) -> &Matrix<D> {
-        &self.0[0].tensor
+        &self.0[0].matrix
     }
 
     /// The weights of one layer.
     pub fn layer(&self, layer: usize) -> Weights<'_, D> {
-        let [w_ih, w_hh, bias] = [1, 2, 3].map(|k| &self.0[3 * layer + k].tensor);
+        let [w_ih, w_hh, bias] = [1, 2, 3].map(|k| &self.0[3 * layer + k].matrix);
         Weights { w_ih, w_hh, bias }
     }
 
-    /// The output projection and its bias.
-    pub fn output(&self) -> (&Matrix<D>, &Matrix<D>) {
-        let count = self.0.len();
-        (&self.0[count - 2].tensor, &self.0[count - 1].tensor)
+    /// The output projection.
+    pub fn projection(&self) -> Projection<'_, D> {
+        let [.., weight, bias] = &self.0[..] else {
+            unreachable!("a model has a projection")
+        };
+        Projection {
+            weight: &weight.matrix,
+            bias: &bias.matrix,
+        }
     }
 
-    /// All but the output projection and its bias, whose gradients the loss puts in their place itself.
-    pub(crate) fn taped(&self) -> &[Parameter<D>] {
+    /// All but the output projection, whose gradient the loss puts in its place itself.
+    pub(super) fn taped(&self) -> &[Parameter<D>] {
         &self.0[..self.0.len() - 2]
     }
 
     /// A copy on the host.
     pub fn arrays(&self) -> Vec<Array> {
         self.iter()
-            .map(|parameter| array(&parameter.name, &parameter.tensor))
+            .map(|parameter| parameter.array_of(parameter.matrix.to_vec()))
             .collect()
-    }
-
-    /// Takes the values of `arrays`; those of other names are ignored.
-    ///
-    /// # Errors
-    /// When one is missing or has another shape; the parameters then keep some old values.
-    pub fn load(&mut self, arrays: &[Array]) -> Result<()> {
-        for parameter in &mut self.0 {
-            let (rows, columns) = *parameter.tensor.shape();
-            let array = Array::find(arrays, &parameter.name, &[rows, columns])?;
-            parameter.tensor.copy_from(&array.values);
-        }
-        Ok(())
-    }
-}
-
-/// Rows of the embedding table and of the projection.
-fn symbols(config: &ModelConfig, vocabulary: usize) -> usize {
-    match config.kind {
-        ModelKind::Token => vocabulary,
-        ModelKind::Sigmoid => KEYS,
     }
 }
 
 /// The embedding table `(V, E)` before training: what [`Parameters::initial`] draws first.
 pub fn initial_embedding(
     config: &ModelConfig,
-    vocabulary: usize,
+    alphabet: Alphabet,
     rng: &mut ChaCha8Rng,
 ) -> Vec<f32> {
-    let count = symbols(config, vocabulary) * config.embedding;
+    let count = alphabet.size() * config.embedding;
     (0..count)
         .map(|_| config.embedding_deviation * standard_normal(rng))
         .collect()
-}
-
-/// A copy of a contiguous matrix on the host.
-pub fn array<D: Backend>(name: &str, tensor: &Matrix<D>) -> Array {
-    let (rows, columns) = *tensor.shape();
-    let mut values = vec![0.0; rows * columns];
-    tensor.copy_into(&mut values);
-    Array {
-        name: name.to_string(),
-        shape: vec![rows, columns],
-        values,
-    }
 }
 
 /// One draw from N(0, 1), by the method of Box and Muller.

@@ -1,6 +1,6 @@
 //! Logits → the next symbol, by chance.
 
-use crate::corpus::score::{KEYS, LOWEST_KEY};
+use crate::kernel::BitRange;
 use rand::Rng;
 
 /// How a symbol is drawn.
@@ -73,15 +73,15 @@ pub fn draw(logits: &mut [f32], inverse_temperature: f32, u: f64) -> usize {
     last
 }
 
-/// Draws each key on its own: bit `p` is MIDI pitch `p`. 88 draws from `rng` unless the temperature is 0.
-pub fn sample_keys(logits: &[f32], temperature: f32, rng: &mut impl Rng) -> u128 {
+/// Draws each key on its own, and gives the set as `bits` say. A draw from `rng` for each unless the temperature is 0.
+pub fn sample_keys(logits: &[f32], bits: BitRange, temperature: f32, rng: &mut impl Rng) -> u128 {
     let mut keys = 0;
-    for (key, &logit) in (LOWEST_KEY..).zip(&logits[..KEYS]) {
+    for (bit, &logit) in (bits.first..).zip(&logits[..bits.rows]) {
         let sounds = match temperature <= 0.0 {
             true => logit > 0.0,
             false => rng.r#gen::<f32>() < 1.0 / (1.0 + (-logit / temperature).exp()),
         };
-        keys |= u128::from(sounds) << key;
+        keys |= u128::from(sounds) << bit;
     }
     keys
 }
@@ -103,6 +103,11 @@ fn largest(logits: &[f32], k: usize) -> (Vec<u32>, Vec<f32>) {
 mod tests {
     use super::*;
     use crate::random;
+
+    const BITS: BitRange = BitRange {
+        first: 21,
+        rows: 88,
+    };
 
     fn shares(logits: &[f32], sampling: Sampling) -> Vec<f64> {
         let mut rng = random::stream(1, "sampling");
@@ -158,9 +163,9 @@ mod tests {
             sample_token(&mut [0.0, 3.0, 3.0], coldest, draw, &mut rng),
             1
         );
-        let mut logits = [-1.0; KEYS];
+        let mut logits = [-1.0; 88];
         logits[39] = 0.5; // pitch 60
-        assert_eq!(sample_keys(&logits, 0.0, &mut rng), 1 << 60);
+        assert_eq!(sample_keys(&logits, BITS, 0.0, &mut rng), 1 << 60);
     }
 
     #[test]
@@ -181,10 +186,10 @@ mod tests {
     #[test]
     fn keys_are_drawn_independently_with_their_probability() {
         let mut rng = random::stream(2, "sampling");
-        let mut logits = [-50.0; KEYS];
+        let mut logits = [-50.0; 88];
         logits[0] = (0.25f32 / 0.75).ln();
         let count = (0..8_000)
-            .filter(|_| sample_keys(&logits, 1.0, &mut rng) == 1 << 21)
+            .filter(|_| sample_keys(&logits, BITS, 1.0, &mut rng) == 1 << 21)
             .count();
         assert!((count as f64 / 8_000.0 - 0.25).abs() < 0.02, "{count}");
     }

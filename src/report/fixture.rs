@@ -273,6 +273,8 @@ pub fn make_run(store: &Store, experiment: &str, options: Options) -> PathBuf {
                 seed: generated.then_some(3),
                 temperature: generated.then_some(1.0),
                 top_k: None,
+                notes_closed_at_end: 0,
+                notes_without_duration: 0,
                 notes,
             }
         })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::{OptimizerConfig, OptimizerKind};
 use super::schedule::Schedule;
-use crate::model::backend::Precision;
+use crate::kernel::Precision;
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Passes over the training stream.
     pub epochs: u32,
-    /// Lanes `B` of the training stream that are read side by side.
+    /// Sequences `B` of the training stream that are read side by side.
     pub batch_size: usize,
     /// Time steps `T` of a window: how far gradients reach back.
     pub sequence_length: usize,

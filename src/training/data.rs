@@ -3,11 +3,13 @@
 use anyhow::Result;
 
 use crate::batch::Symbols;
+use crate::corpus::score::{KEYS, LOWEST_KEY};
 use crate::corpus::split::Split;
 use crate::encoding::dataset::Dataset;
 use crate::encoding::{EncodingKind, Symbol};
 use crate::ensure_usage;
 use crate::metric::unknown::UnknownRule;
+use crate::model::{Alphabet, BitRange, ModelKind};
 
 /// A piece as the model reads it.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +122,16 @@ impl<'a> Data<'a> {
         self.dataset.vocabulary.len()
     }
 
+    /// The symbols that a model of these data knows.
+    pub fn alphabet(&self) -> Alphabet {
+        match self.encoding {
+            EncodingKind::MultiHot => alphabet(ModelKind::Sigmoid, 0),
+            EncodingKind::MidiMessage | EncodingKind::Chord => {
+                alphabet(ModelKind::Token, self.vocabulary_size())
+            }
+        }
+    }
+
     /// Whether the vocabulary holds the token of this id.
     pub fn knows(&self, id: u32) -> bool {
         (id as usize) < self.vocabulary_size()
@@ -145,5 +157,16 @@ impl<'a> Data<'a> {
         let valid = || self.valid.iter().flat_map(|piece| piece.symbols.tokens());
         let unseen = valid().filter(|&&id| !self.knows(id)).count();
         UnknownRule::fit([&self.chords(train)[..]], known, unseen, valid().count())
+    }
+}
+
+/// The symbols that a model knows: the tokens of a vocabulary, or the keys of a piano.
+pub fn alphabet(kind: ModelKind, vocabulary: usize) -> Alphabet {
+    match kind {
+        ModelKind::Token => Alphabet::Tokens(vocabulary),
+        ModelKind::Sigmoid => Alphabet::Keys(BitRange {
+            first: LOWEST_KEY.into(),
+            rows: KEYS,
+        }),
     }
 }

@@ -57,15 +57,15 @@ impl std::error::Error for Interrupted {}
 /// Time steps read at a time; has no effect on the scores.
 pub const WINDOW: usize = 50;
 
-/// Scores each of `pieces`, in their order, `lanes` of them side by side. `watch` hears of every prediction, a piece's in order.
+/// Scores each of `pieces`, in their order, `batch_size` of them side by side. `watch` hears of every prediction, a piece's in order.
 ///
 /// # Errors
 /// [`Interrupted`] soon after `interrupted` is set.
-pub fn evaluate<D: Backend>(
-    network: &Network<D>,
+pub fn evaluate<B: Backend>(
+    network: &Network<B>,
     data: &Data,
     pieces: &[Piece],
-    lanes: usize,
+    batch_size: usize,
     interrupted: &AtomicBool,
     watch: &mut dyn FnMut(Prediction),
 ) -> Result<Vec<PieceScore>> {
@@ -73,7 +73,7 @@ pub fn evaluate<D: Backend>(
     let mut by_length: Vec<usize> = (0..pieces.len()).collect();
     by_length.sort_by_key(|&i| (std::cmp::Reverse(pieces[i].symbols.len()), i));
     let mut scores: Vec<PieceScore> = pieces.iter().map(PieceScore::empty).collect();
-    for group in by_length.chunks(lanes.max(1)) {
+    for group in by_length.chunks(batch_size.max(1)) {
         let mut state = network.zero_state(group.len());
         let longest = pieces[group[0]].symbols.len();
         for start in (0..longest).step_by(WINDOW) {
@@ -84,9 +84,9 @@ pub fn evaluate<D: Backend>(
             let batch = window(data, pieces, group, start, length);
             let evaluation = network.evaluate(&batch, &mut state)?;
             for t in 0..length {
-                for (lane, &piece) in group.iter().enumerate() {
+                for (sequence, &piece) in group.iter().enumerate() {
                     if start + t < pieces[piece].symbols.len() {
-                        let row = t * group.len() + lane;
+                        let row = t * group.len() + sequence;
                         let predicted = evaluation.predicted.get(row).copied();
                         let nll = f64::from(evaluation.nll[row]);
                         let symbols = &pieces[piece].symbols;
@@ -111,7 +111,6 @@ pub fn evaluate<D: Backend>(
 
 /// Steps `start..start + length` of the pieces in `group` as one batch, padded where a piece has ended.
 fn window(data: &Data, pieces: &[Piece], group: &[usize], start: usize, length: usize) -> Batch {
-    let lanes = group.len();
     let rows = |shift: usize| {
         (start..start + length).flat_map(move |step| {
             group
@@ -141,7 +140,7 @@ fn window(data: &Data, pieces: &[Piece], group: &[usize], start: usize, length: 
     Batch {
         inputs: symbols(1),
         targets: symbols(0),
-        lanes,
+        batch_size: group.len(),
         length,
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Stream, Symbols};
 use crate::corpus::split::Split;
-use crate::model::backend::{Backend, Runtime};
+use crate::model::backend::Backend;
 use crate::model::parameters::Array;
 use crate::model::{ModelConfig, Network, State};
 use crate::random;
@@ -85,14 +85,14 @@ struct Position {
 }
 
 /// A network in training.
-pub struct Trainer<'a, D: Backend> {
+pub struct Trainer<'a, B: Backend> {
     config: &'a TrainingConfig,
     evaluation: &'a EvaluationConfig,
     data: &'a Data<'a>,
     /// The network.
-    pub network: Network<D>,
-    optimizer: Optimizer<D>,
-    state: State<D>,
+    pub network: Network<B>,
+    optimizer: Optimizer<B>,
+    state: State<B::Device>,
     dropout: ChaCha8Rng,
     stream: Stream,
     /// Steps after which training ends, whatever the number of epochs.
@@ -103,7 +103,7 @@ pub struct Trainer<'a, D: Backend> {
     position: Position,
 }
 
-impl<'a, D: Backend> Trainer<'a, D> {
+impl<'a, B: Backend> Trainer<'a, B> {
     /// A trainer at step 0 with a freshly drawn network. Training ends after `step_limit` steps, if that is sooner.
     ///
     /// # Errors
@@ -113,13 +113,13 @@ impl<'a, D: Backend> Trainer<'a, D> {
         config: &'a TrainingConfig,
         evaluation: &'a EvaluationConfig,
         data: &'a Data<'a>,
-        runtime: Runtime<D>,
+        backend: B,
         step_limit: Option<u64>,
     ) -> Result<Self> {
         let network = Network::new(
             model,
-            data.vocabulary_size(),
-            runtime,
+            data.alphabet(),
+            backend,
             &mut initial_weights(config),
         )?;
         let optimizer = Optimizer::new(&config.optimizer(), &network)?;
@@ -154,13 +154,13 @@ impl<'a, D: Backend> Trainer<'a, D> {
     }
 
     /// Steps in an epoch.
-    fn windows(&self) -> u64 {
+    fn steps_per_epoch(&self) -> u64 {
         self.stream.windows() as u64
     }
 
     /// Steps that are planned.
     pub fn steps(&self) -> u64 {
-        (self.windows() * u64::from(self.config.epochs)).min(self.step_limit)
+        (self.steps_per_epoch() * u64::from(self.config.epochs)).min(self.step_limit)
     }
 
     /// The step after which training ends, if early stopping does not end it sooner.
@@ -175,12 +175,12 @@ impl<'a, D: Backend> Trainer<'a, D> {
 
     /// Epochs begun.
     pub fn epoch(&self) -> u32 {
-        (self.step.saturating_sub(1) / self.windows()) as u32 + 1
+        (self.step.saturating_sub(1) / self.steps_per_epoch()) as u32 + 1
     }
 
     /// Epochs trained, the last perhaps in part.
     pub fn epochs_trained(&self) -> f64 {
-        self.step as f64 / self.windows() as f64
+        self.step as f64 / self.steps_per_epoch() as f64
     }
 
     /// The best held-out score so far; `None` where nothing is held out.
@@ -216,13 +216,16 @@ impl<'a, D: Backend> Trainer<'a, D> {
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Ending> {
         let stream = self.stream.clone();
-        let (windows, first, steps) = (self.windows(), self.step, self.last_step());
+        let (per_epoch, first, steps) = (self.steps_per_epoch(), self.step, self.last_step());
         std::thread::scope(|scope| {
             // Batches are prepared on a thread of their own, two ahead.
             let (send, batches) = sync_channel(2);
             scope.spawn(move || {
                 for step in first..steps {
-                    if send.send(stream.window((step % windows) as usize)).is_err() {
+                    if send
+                        .send(stream.window((step % per_epoch) as usize))
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -245,7 +248,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
                 seconds += started.elapsed().as_secs_f64();
                 let tokens = (self.step - first) * self.stream.window_size() as u64;
                 let tokens_per_second = tokens as f64 / seconds;
-                let valid = match self.step.is_multiple_of(windows) || self.step == steps {
+                let valid = match self.step.is_multiple_of(per_epoch) || self.step == steps {
                     true => self.end_epoch(run, Some(tokens_per_second), interrupted)?,
                     false => None,
                 };
@@ -280,7 +283,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
 
     /// One window: loss, gradients, update.
     fn train_step(&mut self, batch: &Batch, run: &mut Run) -> Result<f64> {
-        if self.step.is_multiple_of(self.windows()) {
+        if self.step.is_multiple_of(self.steps_per_epoch()) {
             self.state = self.network.zero_state(self.config.batch_size);
             self.position.epoch_loss = 0.0;
         }
@@ -319,15 +322,15 @@ impl<'a, D: Backend> Trainer<'a, D> {
         interrupted: &AtomicBool,
     ) -> Result<Option<f64>> {
         let (step, epoch) = (self.step, self.epoch());
-        let windows_done = (step - 1) % self.windows() + 1;
-        // The mean of a few windows says little beside those of whole epochs.
-        if windows_done == self.windows() || epoch == 1 {
+        let steps_done = (step - 1) % self.steps_per_epoch() + 1;
+        // The mean of a few steps says little beside those of whole epochs.
+        if steps_done == self.steps_per_epoch() || epoch == 1 {
             log_loss(
                 run,
                 step,
                 epoch,
                 Split::Train,
-                self.position.epoch_loss / windows_done as f64,
+                self.position.epoch_loss / steps_done as f64,
                 &self.data.train,
             );
         }
@@ -407,10 +410,10 @@ impl<'a, D: Backend> Trainer<'a, D> {
     /// When the checkpoint is of another model or optimizer.
     pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let arrays = host_arrays(&checkpoint.arrays)?;
-        self.network.parameters_mut().load(&arrays)?;
+        self.network.load(&arrays)?;
         self.optimizer
             .load(&self.network, &arrays, checkpoint.step)?;
-        self.state.load(&arrays)?;
+        self.network.load_state(&mut self.state, &arrays)?;
         self.position = serde_json::from_value(checkpoint.state)
             .context("the checkpoint's state is not one of training")?;
         self.dropout
@@ -425,9 +428,7 @@ impl<'a, D: Backend> Trainer<'a, D> {
             let checkpoint = run
                 .checkpoint(best.step)
                 .context("failed to read the best checkpoint")?;
-            self.network
-                .parameters_mut()
-                .load(&host_arrays(&checkpoint.arrays)?)?;
+            self.network.load(&host_arrays(&checkpoint.arrays)?)?;
         }
         Ok(())
     }
@@ -497,7 +498,7 @@ fn named(array: Array) -> NamedArray {
 }
 
 /// The weights of `network` as they are stored.
-pub fn weights<D: Backend>(network: &Network<D>) -> Vec<NamedArray> {
+pub fn weights<B: Backend>(network: &Network<B>) -> Vec<NamedArray> {
     network
         .parameters()
         .arrays()

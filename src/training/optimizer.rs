@@ -1,8 +1,8 @@
 //! Gradients → parameters: SGD, RMSprop or Adam, with clipping by the global norm. What it keeps is ours, so that a checkpoint holds it.
 
 use crate::model::Network;
-use crate::model::backend::Backend;
-use crate::model::op::Buffer;
+use crate::model::backend::{Backend, HostAccess};
+use crate::model::matrix::Buffer;
 use crate::model::op::update::Rule;
 use crate::model::parameters::Array;
 use anyhow::{Result, ensure};
@@ -110,18 +110,18 @@ impl OptimizerConfig {
 }
 
 /// An optimizer and what it keeps for each parameter of one network.
-pub struct Optimizer<D: Backend> {
+pub struct Optimizer<B: Backend> {
     config: OptimizerConfig,
     steps: u64,
-    slots: Vec<Vec<Buffer<D>>>,
+    slots: Vec<Vec<Buffer<B::Device>>>,
 }
 
-impl<D: Backend> Optimizer<D> {
+impl<B: Backend> Optimizer<B> {
     /// A fresh optimizer for `network`.
     ///
     /// # Errors
     /// For a configuration that is out of range.
-    pub fn new(config: &OptimizerConfig, network: &Network<D>) -> Result<Self> {
+    pub fn new(config: &OptimizerConfig, network: &Network<B>) -> Result<Self> {
         config.validate()?;
         let slots = network.slots(&config.rule(0.0, 1));
         Ok(Self {
@@ -140,7 +140,7 @@ impl<D: Backend> Optimizer<D> {
     ///
     /// # Errors
     /// When the norm is not a finite number; then nothing has moved.
-    pub fn update(&mut self, network: &mut Network<D>, learning_rate: f64) -> Result<f64> {
+    pub fn update(&mut self, network: &mut Network<B>, learning_rate: f64) -> Result<f64> {
         let norm = network.gradient_norm();
         ensure!(
             norm.is_finite(),
@@ -160,12 +160,12 @@ impl<D: Backend> Optimizer<D> {
     }
 
     /// What it keeps, on the host, for a checkpoint: `first_moment.embedding` and so on. The number of steps is kept apart.
-    pub fn arrays(&self, network: &Network<D>) -> Vec<Array> {
+    pub fn arrays(&self, network: &Network<B>) -> Vec<Array> {
         let names = self.config.rule(0.0, 1).slots();
         let mut arrays = Vec::new();
         for (parameter, slots) in network.parameters().iter().zip(&self.slots) {
             for (name, slot) in names.iter().zip(slots) {
-                let mut array = parameter.array_of(D::read(slot));
+                let mut array = parameter.array_of(B::Device::read(slot));
                 array.name = format!("{name}.{}", parameter.name);
                 arrays.push(array);
             }
@@ -177,17 +177,17 @@ impl<D: Backend> Optimizer<D> {
     ///
     /// # Errors
     /// When an array is missing or has another shape.
-    pub fn load(&mut self, network: &Network<D>, arrays: &[Array], steps: u64) -> Result<()> {
+    pub fn load(&mut self, network: &Network<B>, arrays: &[Array], steps: u64) -> Result<()> {
         let names = self.config.rule(0.0, 1).slots();
         for (parameter, slots) in network.parameters().iter().zip(&mut self.slots) {
-            let (rows, columns) = parameter.shape();
+            let (rows, columns) = parameter.matrix.shape();
             for (name, slot) in names.iter().zip(slots) {
                 let array = Array::find(
                     arrays,
                     &format!("{name}.{}", parameter.name),
                     &[rows, columns],
                 )?;
-                D::write(slot, &array.values);
+                B::Device::write(slot, &array.values);
             }
         }
         self.steps = steps;

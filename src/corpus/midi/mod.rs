@@ -13,7 +13,7 @@ mod repair;
 mod track;
 mod write;
 
-pub use write::write;
+pub use write::{Written, write};
 
 use std::borrow::Cow;
 

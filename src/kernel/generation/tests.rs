@@ -2,7 +2,7 @@
 
 use super::super::reference::{self, Numbers};
 use super::super::simd::bf16_value;
-use super::super::{LstmInput, LstmTape, Precision};
+use super::super::{LstmInput, LstmLayer, LstmShape, LstmTape, Precision};
 use super::*;
 
 #[test]
@@ -14,8 +14,7 @@ fn logits_agree_with_f64_in_both_formats() {
             numbers.vector(vocabulary * hidden, 1.0),
         );
         let bias = numbers.vector(vocabulary, 1.0);
-        let mut rounded = vec![0; w.len()];
-        to_bf16(&w, &mut rounded);
+        let rounded = to_bf16(&w);
         let widened: Vec<f32> = rounded.iter().map(|&w| bf16_value(w)).collect();
         for path in KernelPath::testable() {
             for (weights, held) in [
@@ -24,7 +23,8 @@ fn logits_agree_with_f64_in_both_formats() {
             ] {
                 let [truth, ..] = reference::linear(&h, held, &bias, &bias);
                 let mut logits = vec![0.0; vocabulary];
-                Kernels::new(path, 2).head_logits(&h, weights, &bias, &mut logits);
+                let mut kernels = Kernels::new(path, 2, Precision::F32);
+                kernels.logits(&h, weights, &bias, &mut logits);
                 reference::assert_close(&logits, &truth, 2e-6, path.name());
             }
         }
@@ -38,7 +38,7 @@ fn a_draw_inverts_the_cumulative_probabilities() {
         logits[token] = p.ln() + 3.0;
     }
     for path in KernelPath::testable() {
-        let mut kernels = Kernels::new(path, 1);
+        let mut kernels = Kernels::new(path, 1, Precision::F32);
         let draws = [0.0, 0.24, 0.26, 0.49, 0.51, 0.89, 0.91, 0.999_999_999];
         let found = draws.map(|u| kernels.sample(&logits, 1.0, u));
         assert_eq!(
@@ -75,21 +75,18 @@ fn a_step_is_a_sequence_of_length_one() {
         w_hh: &w_hh,
         bias: &bias,
     };
-    let mut kernels = Kernels::new(KernelPath::detect(), 1);
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
     let (mut h_whole, mut c_whole) = (vec![0.0; 37], vec![0.0; 37]);
     let tape = &mut LstmTape::default();
-    kernels.lstm_forward(
-        Precision::F32,
+    let layer = LstmLayer {
         shape,
         weights,
-        LstmInput::Vectors(&x),
-        &h,
-        &c,
-        tape,
-        &mut h_whole,
-        &mut c_whole,
-    );
-    kernels.lstm_step(shape, weights, &x, &mut h, &mut c);
+        input: LstmInput::Vectors(&x),
+        h0: &h,
+        c0: &c,
+    };
+    kernels.lstm_forward(layer, tape, &mut h_whole, &mut c_whole);
+    kernels.lstm_step(weights, &x, &mut h, &mut c);
     for (step, whole) in h.iter().chain(&c).zip(h_whole.iter().chain(&c_whole)) {
         assert!((step - whole).abs() < 1e-6, "{step} {whole}");
     }
@@ -97,8 +94,7 @@ fn a_step_is_a_sequence_of_length_one() {
 
 #[test]
 fn bf16_rounds_to_nearest_even() {
-    let mut bits = [0; 4];
-    to_bf16(&[1.0, 1.003_906_3, 1.011_718_8, f32::NAN], &mut bits);
+    let bits = to_bf16(&[1.0, 1.003_906_3, 1.011_718_8, f32::NAN]);
     assert_eq!(bits[..3], [0x3f80, 0x3f80, 0x3f82]);
     assert!(bf16_value(bits[3]).is_nan());
 }

@@ -1,18 +1,17 @@
 //! The LSTM against f64, on every path.
 
-use super::super::keys::keys;
-use super::super::reference::{self, Numbers};
-use super::super::{KernelPath, Kernels, Precision};
-use super::*;
+use super::super::reference::{self, Numbers, PIANO};
+use super::super::{Bags, KernelPath, Kernels, Precision};
+use super::layer::*;
 
 struct Case {
     shape: LstmShape,
     w_ih: Vec<f32>,
     w_hh: Vec<f32>,
     bias: Vec<f32>,
-    /// The vectors; of sounding keys the table that their sums are taken from.
+    /// The vectors, or the table whose rows are summed.
     x: Vec<f32>,
-    /// The sounding keys, unless vectors are read.
+    /// The sets of rows, unless vectors are read.
     masks: Option<Vec<u128>>,
     h0: Vec<f32>,
     c0: Vec<f32>,
@@ -41,51 +40,53 @@ impl Case {
         }
     }
 
-    /// As [`Case::new`], but reading keys: none, one or some at each position.
-    fn of_keys(shape: (usize, usize, usize, usize)) -> Self {
+    /// As [`Case::new`], but reading sums of none, one or some rows of a table.
+    fn of_bags(shape: (usize, usize, usize, usize)) -> Self {
         let mut case = Self::new(shape);
         let mut numbers = Numbers::new(12);
-        let key = |numbers: &mut Numbers| 1u128 << (21 + numbers.below(KEYS));
-        let masks = (0..case.shape.rows())
-            .map(|_| (0..numbers.below(5)).fold(0, |mask, _| mask | key(&mut numbers)));
-        case.masks = Some(masks.collect());
-        case.x = numbers.vector(KEYS * case.shape.input, 0.5);
+        case.masks = Some(reference::masks(&mut numbers, case.shape.rows()));
+        case.x = numbers.vector(88 * case.shape.input, 0.5);
         case
     }
 
-    fn input(&self) -> LstmInput<'_> {
-        match &self.masks {
-            Some(masks) => LstmInput::Keys {
-                table: &self.x,
-                masks,
+    fn layer(&self) -> LstmLayer<'_> {
+        LstmLayer {
+            shape: self.shape,
+            weights: LstmWeights {
+                w_ih: &self.w_ih,
+                w_hh: &self.w_hh,
+                bias: &self.bias,
             },
-            None => LstmInput::Vectors(&self.x),
+            input: match &self.masks {
+                Some(masks) => LstmInput::Bags {
+                    table: &self.x,
+                    bags: Bags { masks, bits: PIANO },
+                },
+                None => LstmInput::Vectors(&self.x),
+            },
+            h0: &self.h0,
+            c0: &self.c0,
         }
     }
 
-    /// h, final c, dx (of keys that of the table), dw_ih, dw_hh, db.
+    /// h, final c, dx (of sums that of the table), dw_ih, dw_hh, db.
     fn run(&self, path: KernelPath, precision: Precision, threads: usize) -> [Vec<f32>; 6] {
-        let mut kernels = Kernels::new(path, threads);
+        let mut kernels = Kernels::new(path, threads, precision);
         let mut tape = LstmTape::default();
-        let weights = LstmWeights {
-            w_ih: &self.w_ih,
-            w_hh: &self.w_hh,
-            bias: &self.bias,
-        };
-        let (from, h0, c0) = (self.input(), &self.h0, &self.c0);
         let lengths = [
             &self.dh, &self.c0, &self.x, &self.w_ih, &self.w_hh, &self.bias,
         ];
         let mut found = lengths.map(|values| vec![f32::NAN; values.len()]);
         let [h, c, dx, dw_ih, dw_hh, db] = &mut found;
         for _ in 0..2 {
-            kernels.lstm_forward(
-                precision, self.shape, weights, from, h0, c0, &mut tape, h, c,
-            );
-            kernels.lstm_backward(
-                precision, self.shape, weights, from, h0, c0, h, &mut tape, &self.dh, dx, dw_ih,
-                dw_hh, db,
-            );
+            kernels.lstm_forward(self.layer(), &mut tape, h, c);
+            let gradients = LstmGradients {
+                input: dx,
+                w_ih: dw_ih,
+                w_hh: dw_hh,
+                bias: db,
+            };
+            kernels.lstm_backward(self.layer(), &mut tape, h, &self.dh, gradients);
         }
         found
     }
@@ -105,15 +106,15 @@ impl Case {
         };
         let mut sums = vec![0.0; masks.len() * input];
         for (&mask, sum) in masks.iter().zip(sums.chunks_exact_mut(input)) {
-            for key in keys(mask) {
+            for key in PIANO.rows_of(mask) {
                 let row = &self.x[key * input..][..input];
                 sum.iter_mut().zip(row).for_each(|(sum, row)| *sum += row);
             }
         }
         let mut truth = reference::lstm(sizes, weights, &sums, states, &self.dh);
-        let mut dtable = vec![0.0; KEYS * input];
+        let mut dtable = vec![0.0; 88 * input];
         for (&mask, dx) in masks.iter().zip(truth[2].chunks_exact(input)) {
-            for key in keys(mask) {
+            for key in PIANO.rows_of(mask) {
                 let row = &mut dtable[key * input..][..input];
                 row.iter_mut().zip(dx).for_each(|(sum, dx)| *sum += dx);
             }
@@ -134,7 +135,7 @@ const SHAPES: [(usize, usize, usize, usize); 6] = [
 
 #[test]
 fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
-    let cases = SHAPES.map(|shape| [Case::new(shape), Case::of_keys(shape)]);
+    let cases = SHAPES.map(|shape| [Case::new(shape), Case::of_bags(shape)]);
     for case in cases.iter().flatten() {
         let (shape, truth) = (case.shape, case.truth());
         for path in KernelPath::testable() {
@@ -150,7 +151,7 @@ fn values_and_gradients_agree_with_f64_on_every_path_and_odd_shape() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let cases = [Case::new, Case::of_keys].map(|case| case((6, 17, 20, 40)));
+    let cases = [Case::new, Case::of_bags].map(|case| case((6, 17, 20, 40)));
     let pairs = KernelPath::testable()
         .into_iter()
         .flat_map(|path| cases.iter().map(move |case| (path, case)));
@@ -170,7 +171,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    for case in [Case::new, Case::of_keys] {
+    for case in [Case::new, Case::of_bags] {
         finite_differences(|| case((4, 2, 3, 5)));
     }
 }
@@ -222,26 +223,15 @@ fn finite_differences(new: impl Fn() -> Case) {
 #[should_panic(expected = "the tape was filled")]
 fn a_tape_serves_one_backward_pass() {
     let case = Case::new((2, 2, 3, 4));
-    let weights = LstmWeights {
-        w_ih: &case.w_ih,
-        w_hh: &case.w_hh,
-        bias: &case.bias,
+    let lengths = [&case.x, &case.w_ih, &case.w_hh, &case.bias];
+    let [mut dx, mut dw_ih, mut dw_hh, mut db] = lengths.map(|values| vec![0.0; values.len()]);
+    let gradients = LstmGradients {
+        input: &mut dx,
+        w_ih: &mut dw_ih,
+        w_hh: &mut dw_hh,
+        bias: &mut db,
     };
-    let (mut dx, mut dw_ih) = (vec![0.0; case.x.len()], vec![0.0; case.w_ih.len()]);
-    let (mut dw_hh, mut db) = (vec![0.0; case.w_hh.len()], vec![0.0; case.bias.len()]);
-    Kernels::new(KernelPath::detect(), 1).lstm_backward(
-        Precision::F32,
-        case.shape,
-        weights,
-        case.input(),
-        &case.h0,
-        &case.c0,
-        &case.dh,
-        &mut LstmTape::default(),
-        &case.dh,
-        &mut dx,
-        &mut dw_ih,
-        &mut dw_hh,
-        &mut db,
-    );
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+    let tape = &mut LstmTape::default();
+    kernels.lstm_backward(case.layer(), tape, &case.dh, &case.dh, gradients);
 }

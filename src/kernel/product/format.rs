@@ -1,9 +1,5 @@
 //! How the operands of a product are held.
 
-#![allow(unsafe_code)]
-// Contract of the file: the path's features are there (see `simd.rs`).
-#![allow(unsafe_op_in_unsafe_fn)]
-
 use super::super::simd::{Simd, bf16_bits};
 
 /// How the operands of a product are held.
@@ -13,11 +9,11 @@ pub(in crate::kernel) trait Format: Copy + Send + Sync + 'static {
     /// A unit's bits; `high` is ignored where a unit is one number.
     fn unit(low: f32, high: f32) -> f32;
     /// A vector of units.
-    unsafe fn pack<S: Simd>(low: S::F, high: S::F) -> S::F;
+    fn pack<S: Simd>(s: S, low: S::F, high: S::F) -> S::F;
     /// `acc + a · b`, over the numbers of the units.
-    unsafe fn mac<S: Simd>(acc: S::F, a: S::F, b: S::F) -> S::F;
+    fn mac<S: Simd>(s: S, acc: S::F, a: S::F, b: S::F) -> S::F;
     /// What is left of a number once it has been in a unit.
-    unsafe fn rounded<S: Simd>(value: S::F) -> S::F;
+    fn rounded<S: Simd>(s: S, value: S::F) -> S::F;
 }
 
 /// One f32 per unit.
@@ -35,15 +31,15 @@ impl Format for F32 {
         low
     }
     #[inline(always)]
-    unsafe fn pack<S: Simd>(low: S::F, _high: S::F) -> S::F {
+    fn pack<S: Simd>(_: S, low: S::F, _high: S::F) -> S::F {
         low
     }
     #[inline(always)]
-    unsafe fn mac<S: Simd>(acc: S::F, a: S::F, b: S::F) -> S::F {
-        S::fma(a, b, acc)
+    fn mac<S: Simd>(s: S, acc: S::F, a: S::F, b: S::F) -> S::F {
+        s.fma(a, b, acc)
     }
     #[inline(always)]
-    unsafe fn rounded<S: Simd>(value: S::F) -> S::F {
+    fn rounded<S: Simd>(_: S, value: S::F) -> S::F {
         value
     }
 }
@@ -55,15 +51,15 @@ impl Format for Bf16 {
         f32::from_bits(u32::from(bf16_bits(low)) | u32::from(bf16_bits(high)) << 16)
     }
     #[inline(always)]
-    unsafe fn pack<S: Simd>(low: S::F, high: S::F) -> S::F {
-        S::pack_pairs(low, high)
+    fn pack<S: Simd>(s: S, low: S::F, high: S::F) -> S::F {
+        s.pack_pairs(low, high)
     }
     #[inline(always)]
-    unsafe fn mac<S: Simd>(acc: S::F, a: S::F, b: S::F) -> S::F {
-        S::dot_pairs(acc, a, b)
+    fn mac<S: Simd>(s: S, acc: S::F, a: S::F, b: S::F) -> S::F {
+        s.dot_pairs(acc, a, b)
     }
     #[inline(always)]
-    unsafe fn rounded<S: Simd>(value: S::F) -> S::F {
-        S::low_half(S::pack_pairs(value, value))
+    fn rounded<S: Simd>(s: S, value: S::F) -> S::F {
+        s.low_half(s.pack_pairs(value, value))
     }
 }

@@ -2,10 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use super::super::path::FormatTask;
+use super::super::dispatch::FormatTask;
 use super::super::simd::Simd;
-use super::super::workspace::{Buffer, Shared, part};
-use super::{Format, Left, Output, Panels, Products, ROWS, Start, full_tile};
+use super::super::workspace::{Buffer, Shared, View, part};
+use super::format::Format;
+use super::panels::Panels;
+use super::threaded::Products;
+use super::tile::{Left, Output, ROWS, Start, full_tile};
 
 /// Lines along the depth of a weight gradient that are taken at a time, so that a panel stays in the first-level cache.
 const CHUNK: usize = 256;
@@ -15,11 +18,11 @@ const TASK_GROUPS: usize = 8;
 
 /// A packed right operand of a weight gradient, and where its product goes.
 #[derive(Clone, Copy)]
-pub(in crate::kernel) struct Right {
-    pub packed: Shared,
+pub(in crate::kernel) struct Right<'a> {
+    pub packed: View<'a>,
     pub columns: usize,
     /// `(rows of the gradient, columns)`
-    pub to: Shared,
+    pub to: Shared<'a>,
 }
 
 impl Products<'_> {
@@ -41,21 +44,16 @@ impl Products<'_> {
         let db = Shared::of(db);
         let (path, precision) = (self.path, self.precision);
         self.pool.run(tasks, &|worker, task| {
-            // SAFETY: the worker's own part of the buffer.
-            let chunk = Shared(unsafe { chunk.at(worker * stride) });
-            let groups = part(groups, tasks, task);
-            path.dispatch_in(
-                precision,
-                WeightGradient {
-                    dy,
-                    rows,
-                    positions,
-                    groups,
-                    rights,
-                    db,
-                    chunk,
-                },
-            );
+            let gradient = WeightGradient {
+                dy,
+                rows,
+                positions,
+                groups: part(groups, tasks, task),
+                rights,
+                db,
+                chunk: chunk.part(worker * stride, stride),
+            };
+            path.dispatch_in(precision, gradient);
         });
     }
 }
@@ -66,16 +64,17 @@ struct WeightGradient<'a> {
     rows: usize,
     positions: usize,
     groups: std::ops::Range<usize>,
-    rights: &'a [Right],
-    db: Shared,
-    chunk: Shared,
+    rights: &'a [Right<'a>],
+    db: Shared<'a>,
+    /// The worker's own.
+    chunk: Shared<'a>,
 }
 
 impl FormatTask for WeightGradient<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, M: Format>(self) {
+    fn run<S: Simd, M: Format>(self, s: S) {
         let depth = self.positions.div_ceil(M::PAIR);
         let own = self.groups.start * ROWS..(self.groups.end * ROWS).min(self.rows);
         // SAFETY: these rows of the outputs belong to this task alone.
@@ -83,13 +82,9 @@ impl FormatTask for WeightGradient<'_> {
         db.fill(0.0);
         if depth == 0 {
             for right in self.rights {
+                let (first, count) = (own.start * right.columns, own.len() * right.columns);
                 // SAFETY: as above.
-                unsafe {
-                    right
-                        .to
-                        .slice(own.start * right.columns, own.len() * right.columns)
-                }
-                .fill(0.0);
+                unsafe { right.to.slice(first, count) }.fill(0.0);
             }
         }
         for first in (0..depth).step_by(CHUNK) {
@@ -98,47 +93,57 @@ impl FormatTask for WeightGradient<'_> {
                 let dy = &self.dy[position * self.rows..][own.clone()];
                 db.iter_mut().zip(dy).for_each(|(db, dy)| *db += dy);
             }
-            // SAFETY: the chunk holds the groups times CHUNK lines; panels and outputs have the extents of `rights`.
-            unsafe {
-                self.pack_chunk::<M>(lines.clone(), own.clone());
-                for right in self.rights {
-                    let panels = Panels::of::<S>(right.columns);
-                    for p in 0..panels.count() {
-                        let width = panels.width(p);
-                        let b = right.packed.at(p * panels.panel * depth + first * width);
-                        for (at, group) in self.groups.clone().enumerate() {
-                            let a = self.chunk.at(at * CHUNK * ROWS);
-                            let left = Left {
-                                a,
-                                lda: ROWS,
-                                outer: 1,
-                                stride: 0,
-                                inner: lines.len(),
-                            };
-                            let out = Output {
-                                c: right.to.at(group * ROWS * right.columns + p * panels.panel),
-                                ldc: right.columns,
-                                rows: self.rows - group * ROWS,
-                                columns: panels.valid(p),
-                            };
-                            let start = if first == 0 { Start::Zero } else { Start::Add };
-                            full_tile::<S, M, true>(width / S::LANES, left, b, out, start);
-                        }
-                    }
-                }
+            self.pack_chunk::<M>(lines.clone(), own.clone());
+            for right in self.rights {
+                self.add_lines::<S, M>(s, right, lines.clone(), depth);
             }
         }
     }
 }
 
 impl WeightGradient<'_> {
+    /// Adds the product of the chunk, which holds some lines of `dy`, with those lines of `right`.
+    #[inline(always)]
+    fn add_lines<S: Simd, M: Format>(
+        &self,
+        s: S,
+        right: &Right,
+        lines: std::ops::Range<usize>,
+        depth: usize,
+    ) {
+        let start = match lines.start {
+            0 => Start::Zero,
+            _ => Start::Add,
+        };
+        let panels = Panels::of::<S>(right.columns);
+        for p in 0..panels.count() {
+            let width = panels.width(p);
+            let b = right
+                .packed
+                .at(p * panels.panel * depth + lines.start * width);
+            for (at, group) in self.groups.clone().enumerate() {
+                let left = Left {
+                    a: self.chunk.at(at * CHUNK * ROWS),
+                    lda: ROWS,
+                    outer: 1,
+                    stride: 0,
+                    inner: lines.len(),
+                };
+                let out = Output {
+                    c: right.to.at(group * ROWS * right.columns + p * panels.panel),
+                    ldc: right.columns,
+                    rows: self.rows - group * ROWS,
+                    columns: panels.valid(p),
+                };
+                // SAFETY: the chunk holds each group's lines, the panel as many; these rows of the output are this task's.
+                unsafe { full_tile::<S, M, true>(s, width / S::LANES, left, b, out, start) };
+            }
+        }
+    }
+
     /// Some lines of `dy`, this task's columns, regrouped so that a register kernel reads straight through.
     #[inline(always)]
-    unsafe fn pack_chunk<M: Format>(
-        &self,
-        lines: std::ops::Range<usize>,
-        own: std::ops::Range<usize>,
-    ) {
+    fn pack_chunk<M: Format>(&self, lines: std::ops::Range<usize>, own: std::ops::Range<usize>) {
         let value = |position: usize, row: usize| {
             if position < self.positions && row < own.end {
                 self.dy[position * self.rows + row]
@@ -149,7 +154,7 @@ impl WeightGradient<'_> {
         for (line, at) in lines.clone().enumerate() {
             let position = at * M::PAIR;
             for (group, first) in own.clone().step_by(ROWS).enumerate() {
-                // SAFETY: the caller's chunk has room for every group and line.
+                // SAFETY: a line of a group in the worker's own chunk.
                 let to = unsafe { self.chunk.slice((group * CHUNK + line) * ROWS, ROWS) };
                 if M::PAIR == 1 && first + ROWS <= own.end {
                     to.copy_from_slice(&self.dy[position * self.rows + first..][..ROWS]);

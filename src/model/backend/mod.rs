@@ -1,253 +1,234 @@
-//! Where a model runs: a dfdx device, and which form of each operation it has there.
+//! Where a model runs, and in which form.
 //!
-//! A method of [`Backend`] is by default the operation composed of dfdx ops. A device with a fused form overrides the method; the model
-//! does not know. Each parameter and each activation is used once in a model: fused operations replace its gradient, and do not add to it.
+//! A method of [`Backend`] is by default the reference in `op/`, composed of dfdx's operations. [`Reference`] uses these defaults on any
+//! device. `FusedCpu` and `FusedCuda` override those that they have a fused form of, each in a file of the same name. Every parameter and
+//! every activation is used once in a model, so fused operations overwrite its gradient instead of adding to it.
 
 pub mod cpu;
-pub mod cpu_slice;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 
+use super::matrix::{Buffer, Matrix};
 use super::op::lstm::{LayerState, Weights};
 use super::op::update::{self, Rule};
-use super::op::{self, Buffer, Matrix, Scalar, dropout, embedding, lstm, sigmoid, softmax};
-use super::parameters::Parameter;
+use super::op::{self, Loss, Projection, Taped};
+use super::parameters::{Parameter, Parameters};
 use super::sampling;
-use anyhow::{Result, ensure};
+use crate::kernel::Bags;
 use dfdx::prelude::*;
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
-/// The arithmetic of the large products. Parameters, sums and optimizer state are f32 in either.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// Products of f32 numbers.
-    #[default]
-    F32,
-    /// Products of numbers rounded to bfloat16, accumulated in f32.
-    Bf16,
+/// A device whose buffers can be copied to the host and from it.
+pub trait HostAccess: Device<f32> {
+    /// The values of a buffer.
+    fn read(buffer: &Buffer<Self>) -> Vec<f32>;
+
+    /// Fills a buffer; the lengths are the same.
+    fn write(buffer: &mut Buffer<Self>, values: &[f32]);
 }
 
-impl Precision {
-    /// Its name in experiments and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// Checks that a CUDA device has kernels for it.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn ensure_on_cuda(self) -> Result<()> {
-        ensure!(
-            self == Self::F32,
-            "precision bf16 has kernels on the CPU only: use f32 with --device cuda"
-        );
-        Ok(())
-    }
-}
-
-/// A device with all that its operations need between calls.
-#[derive(Debug, Clone)]
-pub struct Runtime<D: Backend> {
+/// A device that can run the model, with all that its operations need between calls. Clones share it.
+pub trait Backend: Clone + Debug + 'static {
     /// The device.
-    pub device: D,
-    /// Its fused kernels, if it has any.
-    pub kernels: D::Kernels,
-}
+    type Device: HostAccess;
 
-/// A device that can run the model.
-pub trait Backend: Device<f32> {
-    /// What fused kernels keep between calls (threads, workspaces).
-    type Kernels: Clone + std::fmt::Debug + 'static;
+    /// What generation computes once from the output projection and uses at each step.
+    type Prepared: Default;
 
-    /// What generation keeps of the output projection, so as not to make it at each step.
-    type Prepared;
+    /// The device.
+    fn device(&self) -> &Self::Device;
 
-    /// See [`embedding::gather`].
-    fn gather<T: Tape<f32, Self>>(
-        _: &Runtime<Self>,
-        table: Matrix<Self, T>,
+    /// A matrix of these values.
+    fn matrix(&self, values: Vec<f32>, shape: (usize, usize)) -> Matrix<Self::Device> {
+        self.device().tensor_from_vec(values, shape).into()
+    }
+
+    /// A matrix of zeros.
+    fn zeros(&self, shape: (usize, usize)) -> Matrix<Self::Device> {
+        self.device().zeros_like(&shape).into()
+    }
+
+    /// Gives a matrix other values, as many as it has.
+    fn set(&self, matrix: &mut Matrix<Self::Device>, values: &[f32]) {
+        matrix.change(|tensor| tensor.copy_from(values));
+    }
+
+    /// See [`op::embedding::embedding`].
+    fn embedding<T: Tape<f32, Self::Device>>(
+        &self,
+        table: &Matrix<Self::Device>,
         ids: &[u32],
-    ) -> Matrix<Self, T> {
-        embedding::gather(table, ids)
+    ) -> Matrix<Self::Device, T> {
+        op::embedding::embedding(table.retaped(), ids)
     }
 
-    /// See [`embedding::sum`].
-    fn sum_keys<T: Tape<f32, Self>>(
-        _: &Runtime<Self>,
-        table: Matrix<Self, T>,
-        keys: &[u128],
-    ) -> Matrix<Self, T> {
-        embedding::sum(table, keys)
+    /// See [`op::embedding::embedding_bag`].
+    fn embedding_bag<T: Tape<f32, Self::Device>>(
+        &self,
+        table: &Matrix<Self::Device>,
+        bags: Bags,
+    ) -> Matrix<Self::Device, T> {
+        op::embedding::embedding_bag(table.retaped(), bags)
     }
 
-    /// See [`dropout()`].
-    fn dropout<T: Tape<f32, Self>>(
-        _: &Runtime<Self>,
-        x: Matrix<Self, T>,
-        probability: f32,
-        rng: &mut ChaCha8Rng,
-    ) -> Matrix<Self, T> {
-        let mask = dropout::mask(*x.shape(), probability, rng);
-        dropout::composed(x, mask)
+    /// See [`op::dropout::dropout`].
+    fn dropout<T: Tape<f32, Self::Device>>(
+        &self,
+        x: Matrix<Self::Device, T>,
+        mask: Vec<f32>,
+    ) -> Matrix<Self::Device, T> {
+        op::dropout::dropout(x, mask)
     }
 
-    /// See [`lstm::composed`].
-    fn lstm<T: Tape<f32, Self>>(
-        _: &Runtime<Self>,
-        x: Matrix<Self, T>,
-        weights: &Weights<Self>,
-        state: &LayerState<Self>,
-    ) -> (Matrix<Self, T>, LayerState<Self>) {
-        lstm::composed(x, weights, state)
+    /// See [`op::lstm::lstm`].
+    fn lstm<T: Tape<f32, Self::Device>>(
+        &self,
+        x: Matrix<Self::Device, T>,
+        weights: &Weights<Self::Device>,
+        state: &LayerState<Self::Device>,
+    ) -> (Matrix<Self::Device, T>, LayerState<Self::Device>) {
+        op::lstm::lstm(x, weights, state)
     }
 
-    /// [`Backend::lstm`] over [`Backend::sum_keys`].
-    fn lstm_of_keys<T: Tape<f32, Self>>(
-        runtime: &Runtime<Self>,
-        table: Matrix<Self, T>,
-        keys: &[u128],
-        weights: &Weights<Self>,
-        state: &LayerState<Self>,
-    ) -> (Matrix<Self, T>, LayerState<Self>) {
-        let sums = Self::sum_keys(runtime, table, keys);
-        Self::lstm(runtime, sums, weights, state)
+    /// [`Backend::lstm`] over [`Backend::embedding_bag`].
+    fn lstm_of_bags<T: Tape<f32, Self::Device>>(
+        &self,
+        table: &Matrix<Self::Device>,
+        bags: Bags,
+        weights: &Weights<Self::Device>,
+        state: &LayerState<Self::Device>,
+    ) -> (Matrix<Self::Device, T>, LayerState<Self::Device>) {
+        self.lstm(self.embedding_bag(table, bags), weights, state)
     }
 
-    /// See [`softmax::loss`].
+    /// See [`op::softmax::loss`].
     fn softmax_loss(
-        _: &Runtime<Self>,
-        h: Matrix<Self, OwnedTape<f32, Self>>,
-        weight: &Matrix<Self>,
-        bias: &Matrix<Self>,
+        &self,
+        h: Taped<Self::Device>,
+        projection: Projection<Self::Device>,
         targets: &[u32],
-        gradients: &mut Gradients<f32, Self>,
-    ) -> Scalar<Self, OwnedTape<f32, Self>> {
-        softmax::loss(h, weight, bias, targets, gradients)
+        gradients: &mut Gradients<f32, Self::Device>,
+    ) -> Loss<Self::Device> {
+        op::softmax::loss(h, projection, targets, gradients)
     }
 
-    /// See [`softmax::nll`]; `targets` are those of the positions `rows` of `h`.
+    /// See [`op::softmax::nll`]; `targets` are those of the positions `rows` of `h`.
     fn softmax_nll(
-        runtime: &Runtime<Self>,
-        h: Matrix<Self>,
+        &self,
+        h: &Matrix<Self::Device>,
         rows: &[u32],
-        weight: &Matrix<Self>,
-        bias: &Matrix<Self>,
+        projection: Projection<Self::Device>,
         targets: &[u32],
     ) -> Vec<f32> {
-        let h = Self::gather(runtime, h, rows);
-        softmax::nll(&h, weight, bias, targets)
+        op::softmax::nll(&self.embedding(h, rows), projection, targets)
     }
 
-    /// See [`sigmoid::loss`].
+    /// See [`op::sigmoid::loss`].
     fn sigmoid_loss(
-        _: &Runtime<Self>,
-        h: Matrix<Self, OwnedTape<f32, Self>>,
-        weight: &Matrix<Self>,
-        bias: &Matrix<Self>,
-        targets: &[u128],
-        gradients: &mut Gradients<f32, Self>,
-    ) -> Scalar<Self, OwnedTape<f32, Self>> {
-        sigmoid::loss(h, weight, bias, targets, gradients)
+        &self,
+        h: Taped<Self::Device>,
+        projection: Projection<Self::Device>,
+        targets: Bags,
+        gradients: &mut Gradients<f32, Self::Device>,
+    ) -> Loss<Self::Device> {
+        op::sigmoid::loss(h, projection, targets, gradients)
     }
 
     /// See [`op::logits`].
-    fn logits(
-        _: &Runtime<Self>,
-        h: &Matrix<Self>,
-        weight: &Matrix<Self>,
-        bias: &Matrix<Self>,
-    ) -> Vec<f32> {
-        op::logits(h, weight, bias)
+    fn logits(&self, h: &Matrix<Self::Device>, projection: Projection<Self::Device>) -> Vec<f32> {
+        op::logits(h, projection)
     }
 
-    /// What [`Backend::step`] wants of the output projection.
-    fn prepare(runtime: &Runtime<Self>, weight: &Matrix<Self>) -> Self::Prepared;
+    /// What [`Backend::next_logits`] wants of the output projection.
+    fn prepare(&self, _: Projection<Self::Device>) -> Self::Prepared {
+        Self::Prepared::default()
+    }
 
-    /// One step of generation: inputs `(B, E)` through all layers to the logits `(B, V)`; moves `state`.
-    fn step(
-        runtime: &Runtime<Self>,
-        x: Matrix<Self>,
-        layers: &[Weights<Self>],
-        output: (&Matrix<Self>, &Matrix<Self>),
+    /// One time step of generation: inputs `(B, E)` through all layers; moves `state`.
+    fn lstm_step(
+        &self,
+        x: Matrix<Self::Device>,
+        layers: &[Weights<Self::Device>],
+        state: &mut [LayerState<Self::Device>],
+    ) -> Matrix<Self::Device> {
+        step_by_sequences(self, x, layers, state)
+    }
+
+    /// The logits of one time step of generation.
+    fn next_logits(
+        &self,
+        h: &Matrix<Self::Device>,
+        projection: Projection<Self::Device>,
         _: &Self::Prepared,
-        state: &mut [LayerState<Self>],
         logits: &mut Vec<f32>,
     ) {
-        composed_step(runtime, x, layers, output, state, logits);
+        *logits = self.logits(h, projection);
     }
 
     /// See [`sampling::draw`].
-    fn draw(_: &Runtime<Self>, logits: &mut [f32], inverse_temperature: f32, u: f64) -> usize {
+    fn draw(&self, logits: &mut [f32], inverse_temperature: f32, u: f64) -> usize {
         sampling::draw(logits, inverse_temperature, u)
     }
 
-    /// Whether dfdx's container holds the gradient of a parameter after a backward pass; else the kernels do.
-    fn holds_gradient(_: &Runtime<Self>, _: &Parameter<Self>) -> bool {
-        true
+    /// Whether the backend itself holds the gradient of a parameter after a backward pass. Otherwise dfdx's container does.
+    fn keeps_gradient(&self, _: &Parameter<Self::Device>) -> bool {
+        false
     }
 
     /// The gradient of a parameter, on the host.
     fn gradient(
-        _: &Runtime<Self>,
-        parameter: &Parameter<Self>,
-        gradients: &Gradients<f32, Self>,
+        &self,
+        parameter: &Parameter<Self::Device>,
+        gradients: &Gradients<f32, Self::Device>,
     ) -> Vec<f32> {
-        gradients.get(&parameter.tensor).as_vec()
+        gradients.get(parameter.matrix.tensor()).as_vec()
     }
 
     /// See [`update::gradient_norm`].
     fn gradient_norm(
-        _: &Runtime<Self>,
-        parameters: &[Parameter<Self>],
-        gradients: &mut Gradients<f32, Self>,
+        &self,
+        parameters: &Parameters<Self::Device>,
+        gradients: &mut Gradients<f32, Self::Device>,
     ) -> f64 {
-        update::gradient_norm(parameters, gradients)
+        let matrices = parameters.iter().map(|parameter| &parameter.matrix);
+        update::gradient_norm(matrices, gradients)
     }
 
-    /// Moves one parameter along its gradient, which is first multiplied by `scale`. `slots` are what the rule keeps for the parameter
-    /// ([`Rule::slots`]).
+    /// See [`update::update`]. `slots` are what the rule keeps for the parameter ([`Rule::slots`]).
     fn update(
-        runtime: &Runtime<Self>,
+        &self,
         rule: &Rule,
         scale: f32,
-        parameter: &mut Parameter<Self>,
-        slots: &mut [Buffer<Self>],
-        gradients: &mut Gradients<f32, Self>,
+        parameter: &mut Parameter<Self::Device>,
+        slots: &mut [Buffer<Self::Device>],
+        gradients: &mut Gradients<f32, Self::Device>,
     ) {
-        update::composed(
-            &runtime.device,
-            rule,
-            scale,
-            &mut parameter.tensor,
-            slots,
-            gradients,
-        );
+        update::update(rule, scale, &mut parameter.matrix, slots, gradients);
     }
-
-    /// The values of a buffer, on the host.
-    fn read(buffer: &Buffer<Self>) -> Vec<f32>;
-
-    /// Fills a buffer from the host; the lengths are the same.
-    fn write(buffer: &mut Buffer<Self>, values: &[f32]);
 }
 
-/// One step by the operations for whole sequences.
-fn composed_step<D: Backend>(
-    runtime: &Runtime<D>,
-    mut x: Matrix<D>,
-    layers: &[Weights<D>],
-    output: (&Matrix<D>, &Matrix<D>),
-    state: &mut [LayerState<D>],
-    logits: &mut Vec<f32>,
-) {
+/// A time step by the operations for whole sequences.
+fn step_by_sequences<B: Backend>(
+    backend: &B,
+    mut x: Matrix<B::Device>,
+    layers: &[Weights<B::Device>],
+    state: &mut [LayerState<B::Device>],
+) -> Matrix<B::Device> {
     for (weights, state) in layers.iter().zip(state) {
-        (x, *state) = D::lstm(runtime, x, weights, state);
+        (x, *state) = backend.lstm(x, weights, state);
     }
-    *logits = D::logits(runtime, &x, output.0, output.1);
+    x
+}
+
+/// A device with dfdx's operations only: slow, and what the fused forms are tested against.
+#[derive(Debug, Clone)]
+pub struct Reference<D>(pub D);
+
+impl<D: HostAccess + Debug> Backend for Reference<D> {
+    type Device = D;
+    type Prepared = ();
+
+    fn device(&self) -> &D {
+        &self.0
+    }
 }

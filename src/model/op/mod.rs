@@ -1,31 +1,45 @@
-//! The operations a model is made of: each file defines one by composing dfdx ops, for any device, and beside it the fused form for
-//! the CPU, which the composed one is the reference for.
+//! The operations of a model, each composed of dfdx's, for any device. They are the reference for the fused forms in `backend/`, file by
+//! file.
 //!
-//! Sequences are time-major: row `t * B + b` of a `(T * B, _)` matrix is step `t` of lane `b`.
+//! Sequences are time-major: row `t * B + b` of a `(T * B, _)` matrix is step `t` of sequence `b`.
 
 pub mod dropout;
 pub mod embedding;
 pub mod lstm;
-mod root;
 pub mod sigmoid;
 pub mod softmax;
 pub mod update;
 
+use super::matrix::{Matrix, Tensor2};
 use dfdx::prelude::*;
 
-/// A matrix of run-time size on a device, row-major; `T` says whether operations on it are taped.
-pub type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
+/// A matrix whose operations are taped.
+pub type Taped<D> = Matrix<D, OwnedTape<f32, D>>;
 
-/// One number on a device.
-pub type Scalar<D, T = NoneTape> = Tensor<Rank0, f32, D, T>;
+/// A loss, the root of the tape.
+pub type Loss<D> = Tensor<Rank0, f32, D, OwnedTape<f32, D>>;
 
-/// The storage of a tensor's values or gradients on a device.
-pub type Buffer<D> = <D as Storage<f32>>::Vec;
+/// The parameters of the output projection `h Wᵀ + b`.
+#[derive(Debug)]
+pub struct Projection<'a, D: Storage<f32>> {
+    /// `(V, H)`.
+    pub weight: &'a Matrix<D>,
+    /// `(1, V)`.
+    pub bias: &'a Matrix<D>,
+}
 
-/// Of `gradients` those of `tensors` alone. (dfdx itself marks as kept only the gradients of tensors of compile-time size.)
-pub(crate) fn keep<D: Device<f32>>(
+impl<D: Storage<f32>> Clone for Projection<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Storage<f32>> Copy for Projection<'_, D> {}
+
+/// Keeps only the gradients of `tensors`. (dfdx can do so only for tensors of compile-time size.)
+fn keep<D: Device<f32>>(
     mut gradients: Gradients<f32, D>,
-    tensors: &[&Matrix<D>],
+    tensors: &[&Tensor2<D>],
 ) -> Gradients<f32, D> {
     let mut kept = Gradients::leaky();
     for tensor in tensors {
@@ -35,44 +49,34 @@ pub(crate) fn keep<D: Device<f32>>(
 }
 
 /// Exchanges the gradients that two containers hold for `tensor`, zeros where one holds none.
-pub(crate) fn swap_gradient<D: Device<f32>>(
+pub(super) fn swap_gradient<D: Device<f32>>(
     a: &mut Gradients<f32, D>,
     b: &mut Gradients<f32, D>,
-    tensor: &Matrix<D>,
+    tensor: &Tensor2<D>,
 ) {
-    let in_a = a
-        .get_or_alloc_mut(tensor)
-        .expect("a gradient fits in memory");
-    let in_b = b
-        .get_or_alloc_mut(tensor)
-        .expect("a gradient fits in memory");
-    std::mem::swap(in_a, in_b);
+    let in_a = a.get_or_alloc_mut(tensor);
+    let in_b = b.get_or_alloc_mut(tensor);
+    std::mem::swap(
+        in_a.expect("a gradient fits in memory"),
+        in_b.expect("a gradient fits in memory"),
+    );
 }
 
 /// `x Wᵀ + b`: `(N, I)`, `(O, I)` and `(1, O)` give `(N, O)`.
-pub(crate) fn affine<D: Device<f32>, T: Tape<f32, D>>(
-    x: Matrix<D, T>,
-    weight: Matrix<D, T>,
-    bias: Matrix<D, T>,
-) -> Matrix<D, T> {
-    let ones: Matrix<D> = x.device().ones_like(&(x.shape().0, 1));
+fn affine<D: Device<f32>, T: Tape<f32, D>>(
+    x: Tensor2<D, T>,
+    weight: Tensor2<D, T>,
+    bias: Tensor2<D, T>,
+) -> Tensor2<D, T> {
+    let ones: Tensor2<D> = x.device().ones_like(&(x.shape().0, 1));
     let product = x.matmul(weight.permute::<(usize, usize), Axes2<1, 0>>());
-    // A product with a column of ones repeats the bias, and sums its gradient, at a product's speed and in a fixed order.
+    // A product with a column of ones repeats the bias, and sums its gradient in a fixed order, as fast as any product.
     product + ones.put_tape(T::default()).matmul(bias)
 }
 
-/// The logits `h Wᵀ + b` of `N` positions, `(N, V)` row-major, all at once: for generation, and for the sigmoid model.
-pub fn logits<D: Device<f32>>(h: &Matrix<D>, weight: &Matrix<D>, bias: &Matrix<D>) -> Vec<f32> {
-    affine(h.clone(), weight.clone(), bias.clone()).as_vec()
-}
-
-/// A buffer of zeros for each value of `tensor`.
-pub(crate) fn zeros<D: Device<f32>>(device: &D, tensor: &Matrix<D>) -> Buffer<D> {
-    let (rows, columns) = *tensor.shape();
-    let mut buffer = Storage::<f32>::try_alloc_len(device, rows * columns)
-        .expect("the optimizer's state fits in memory");
-    device
-        .try_fill_with_zeros(&mut buffer)
-        .expect("a fill allocates nothing");
-    buffer
+/// The logits of `N` positions, `(N, V)` row-major, all at once: for generation, and for the sigmoid model.
+pub fn logits<D: Device<f32>>(h: &Matrix<D>, projection: Projection<D>) -> Vec<f32> {
+    let Projection { weight, bias } = projection;
+    let [h, weight, bias] = [h, weight, bias].map(|matrix| matrix.tensor().clone());
+    affine(h, weight, bias).as_vec()
 }

@@ -1,10 +1,6 @@
 //! The optimizer's step for one parameter.
 
-use super::{Buffer, Matrix, Scalar, zeros};
-use crate::kernel;
-use crate::model::backend::cpu::Fused;
-use crate::model::backend::cpu_slice::values_mut;
-use crate::model::parameters::Parameter;
+use crate::model::matrix::{Buffer, Matrix, Tensor2};
 use dfdx::optim::{AdamConfig, Momentum, RMSpropConfig, SgdConfig};
 use dfdx::prelude::*;
 
@@ -53,21 +49,42 @@ impl Rule {
     }
 }
 
+/// A buffer of `length` zeros.
+pub fn zeros<D: Device<f32>>(device: &D, length: usize) -> Buffer<D> {
+    let buffer = Storage::<f32>::try_alloc_len(device, length);
+    let mut buffer = buffer.expect("the optimizer's state fits in memory");
+    device
+        .try_fill_with_zeros(&mut buffer)
+        .expect("a fill allocates nothing");
+    buffer
+}
+
 /// Moves `parameter` along its gradient times `scale`, by dfdx's updates. The gradient is no longer needed after it.
-pub fn composed<D: Device<f32>>(
-    device: &D,
+pub fn update<D: Device<f32>>(
     rule: &Rule,
     scale: f32,
     parameter: &mut Matrix<D>,
     slots: &mut [Buffer<D>],
     gradients: &mut Gradients<f32, D>,
 ) {
-    let gradient = gradients
-        .get_or_alloc_mut(parameter)
-        .expect("a gradient fits in memory");
-    if scale != 1.0 {
-        multiply(device, parameter, gradient, scale);
-    }
+    parameter.change(|tensor| {
+        let gradient = gradients
+            .get_or_alloc_mut(tensor)
+            .expect("a gradient fits in memory");
+        if scale != 1.0 {
+            multiply(tensor, gradient, scale);
+        }
+        step(rule, tensor, slots, gradient);
+    });
+}
+
+/// One step of dfdx's updates.
+fn step<D: Device<f32>>(
+    rule: &Rule,
+    parameter: &mut Tensor2<D>,
+    slots: &mut [Buffer<D>],
+    gradient: &Buffer<D>,
+) {
     let updated = match (*rule, slots) {
         (Rule::Sgd { rate, .. }, []) => {
             let config = SgdConfig {
@@ -75,7 +92,8 @@ pub fn composed<D: Device<f32>>(
                 momentum: None,
                 weight_decay: None,
             };
-            config.try_update(parameter, &mut zeros(device, parameter), gradient)
+            let mut velocity = unused(parameter);
+            config.try_update(parameter, &mut velocity, gradient)
         }
         (Rule::Sgd { rate, momentum }, [velocity]) => {
             let config = SgdConfig {
@@ -99,7 +117,7 @@ pub fn composed<D: Device<f32>>(
                 eps: epsilon,
                 ..RMSpropConfig::default()
             };
-            let [mut momentum, mut mean] = [zeros(device, parameter), zeros(device, parameter)]; // dfdx wants them, and leaves them
+            let [mut momentum, mut mean] = [unused(parameter), unused(parameter)];
             config.try_update(parameter, &mut momentum, squares, &mut mean, gradient)
         }
         (
@@ -124,134 +142,32 @@ pub fn composed<D: Device<f32>>(
     updated.expect("an update allocates nothing");
 }
 
-/// Multiplies a gradient in place. dfdx scales a buffer nowhere but in its momentum: `v ← 0 + scale v`, with a learning rate of 0.
-fn multiply<D: Device<f32>>(
-    device: &D,
-    parameter: &mut Matrix<D>,
-    gradient: &mut Buffer<D>,
-    scale: f32,
-) {
+/// A buffer that dfdx's updates require for a slot that the rule does not keep, and do not change.
+fn unused<D: Device<f32>>(parameter: &Tensor2<D>) -> Buffer<D> {
+    zeros(parameter.device(), parameter.shape().num_elements())
+}
+
+/// Multiplies a gradient in place. dfdx can scale a buffer only as momentum: `v ← 0 + scale v`, with a learning rate of 0.
+fn multiply<D: Device<f32>>(parameter: &mut Tensor2<D>, gradient: &mut Buffer<D>, scale: f32) {
     let config = SgdConfig {
         lr: 0.0,
         momentum: Some(Momentum::Classic(f64::from(scale))),
         weight_decay: None,
     };
+    let none = unused(parameter);
     config
-        .try_update(parameter, gradient, &zeros(device, parameter))
+        .try_update(parameter, gradient, &none)
         .expect("an update allocates nothing");
 }
 
-/// The sum of the squares of a gradient.
-fn squared_norm<D: Device<f32>>(parameter: &Matrix<D>, gradients: &Gradients<f32, D>) -> f64 {
-    let sum: Scalar<D> = gradients.get(parameter).square().sum();
-    f64::from(sum.as_vec()[0])
-}
-
 /// The norm of the gradients of all `parameters` together.
-pub fn gradient_norm<D: Device<f32>>(
-    parameters: &[Parameter<D>],
+pub fn gradient_norm<'a, D: Device<f32>>(
+    parameters: impl Iterator<Item = &'a Matrix<D>>,
     gradients: &Gradients<f32, D>,
 ) -> f64 {
-    let squares = parameters
-        .iter()
-        .map(|parameter| squared_norm(&parameter.tensor, gradients));
-    squares.sum::<f64>().sqrt()
-}
-
-/// `squared_norm` without a copy.
-pub fn fused_squared_norm(
-    fused: &mut Fused,
-    parameter: &Parameter<Cpu>,
-    gradients: &mut Gradients<f32, Cpu>,
-) -> f64 {
-    let Fused {
-        kernels, embedding, ..
-    } = fused;
-    if parameter.few_rows {
-        return kernels.squared_norm(&embedding.values);
-    }
-    kernels.squared_norm(
-        gradients
-            .get_or_alloc_mut(&parameter.tensor)
-            .expect("a gradient fits in memory"),
-    )
-}
-
-/// [`composed`] in one pass over parameter, gradient and slots.
-pub fn fused(
-    fused: &mut Fused,
-    rule: &Rule,
-    scale: f32,
-    parameter: &mut Parameter<Cpu>,
-    slots: &mut [Buffer<Cpu>],
-    gradients: &mut Gradients<f32, Cpu>,
-) {
-    let Fused {
-        kernels, embedding, ..
-    } = fused;
-    let rows = parameter.few_rows.then_some(embedding);
-    let dense: &[f32] = match rows {
-        Some(_) => &[],
-        None => gradients
-            .get_or_alloc_mut(&parameter.tensor)
-            .expect("a gradient fits in memory"),
+    let square = |parameter: &Matrix<D>| {
+        let sum: Tensor<Rank0, f32, D> = gradients.get(parameter.tensor()).square().sum();
+        f64::from(sum.as_vec()[0])
     };
-    let values = values_mut(&mut parameter.tensor);
-    match (*rule, slots) {
-        (Rule::Sgd { rate, momentum }, slots) => {
-            let rule = kernel::Sgd {
-                learning_rate: rate as f32,
-                momentum: momentum as f32,
-            };
-            let velocity: &mut [f32] = slots.first_mut().map_or(&mut [], |velocity| velocity);
-            match rows {
-                Some(rows) => kernels.sgd_rows(&rule, scale, values, rows, velocity),
-                None => kernels.sgd(&rule, scale, values, dense, velocity),
-            }
-        }
-        (
-            Rule::RmsProp {
-                rate,
-                decay,
-                epsilon,
-            },
-            [squares],
-        ) => {
-            let (learning_rate, alpha, epsilon) = (rate as f32, decay as f32, epsilon as f32);
-            let rule = kernel::RmsProp {
-                learning_rate,
-                alpha,
-                epsilon,
-                momentum: 0.0,
-            };
-            match rows {
-                Some(rows) => kernels.rmsprop_rows(&rule, scale, values, rows, squares, &mut []),
-                None => kernels.rmsprop(&rule, scale, values, dense, squares, &mut []),
-            }
-        }
-        (
-            Rule::Adam {
-                rate,
-                betas: [beta1, beta2],
-                epsilon,
-                step,
-            },
-            [first, second],
-        ) => {
-            let (learning_rate, epsilon) = (rate as f32, epsilon as f32);
-            let rule = kernel::Adam {
-                learning_rate,
-                beta1: beta1 as f32,
-                beta2: beta2 as f32,
-                epsilon,
-            };
-            match rows {
-                Some(rows) => {
-                    kernels.adam_rows(&rule, step as u64, scale, values, rows, first, second)
-                }
-                None => kernels.adam(&rule, step as u64, scale, values, dense, first, second),
-            }
-        }
-        (rule, slots) => panic!("{} slots for {rule:?}", slots.len()),
-    }
+    parameters.map(square).sum::<f64>().sqrt()
 }

@@ -1,35 +1,39 @@
 use super::*;
 use crate::batch::{Batch, Symbols};
-use crate::kernel::{KernelPath, Kernels};
-use crate::model::ModelConfig;
-use crate::model::backend::Precision;
-use crate::model::backend::Runtime;
+use crate::kernel::{KernelPath, Kernels, Precision};
+use crate::model::backend::Reference;
+use crate::model::backend::cpu::{FusedCpu, caching_cpu};
+use crate::model::{Alphabet, ModelConfig};
 use crate::random;
 use dfdx::prelude::Cpu;
 
-fn runtimes() -> Vec<Runtime<Cpu>> {
-    let fused =
-        |threads| Runtime::fused(Kernels::new(KernelPath::detect(), threads), Precision::F32);
-    vec![Runtime::composed(), fused(1), fused(2)]
+fn reference() -> Reference<Cpu> {
+    Reference(caching_cpu())
 }
 
-fn small_network(runtime: Runtime<Cpu>) -> Network<Cpu> {
+fn fused(threads: usize) -> FusedCpu {
+    let path = KernelPath::detect();
+    FusedCpu::new(Kernels::new(path, threads, Precision::F32))
+}
+
+fn small_network<B: Backend>(backend: B) -> Network<B> {
     let config = ModelConfig {
         embedding: 3,
         hidden: 4,
         layers: 1,
         ..ModelConfig::default()
     };
-    Network::new(&config, 5, runtime, &mut random::stream(1, "model")).unwrap()
+    let rng = &mut random::stream(1, "model");
+    Network::new(&config, Alphabet::Tokens(5), backend, rng).unwrap()
 }
 
 /// One window's gradients in `network`; the state always begins at zero.
-fn learn(network: &mut Network<Cpu>) {
+fn learn<B: Backend>(network: &mut Network<B>) {
     let tokens = |values: &[u32]| Symbols::Tokens(values.to_vec());
     let batch = Batch {
         inputs: tokens(&[0, 1, 2]),
         targets: tokens(&[1, 2, 4]),
-        lanes: 1,
+        batch_size: 1,
         length: 3,
     };
     let mut state = network.zero_state(1);
@@ -80,7 +84,7 @@ fn by_hand(
 
 #[test]
 fn each_rule_moves_as_its_formula_says_and_clipping_scales_all_gradients() {
-    for runtime in runtimes() {
+    fn check(backend: impl Backend) {
         for kind in [
             OptimizerKind::Sgd,
             OptimizerKind::Rmsprop,
@@ -93,7 +97,7 @@ fn each_rule_moves_as_its_formula_says_and_clipping_scales_all_gradients() {
                     clip_norm,
                     ..OptimizerConfig::default()
                 };
-                let mut network = small_network(runtime.clone());
+                let mut network = small_network(backend.clone());
                 let mut optimizer = Optimizer::new(&config, &network).unwrap();
                 let mut expected = flat(network.parameters().arrays());
                 let mut slots = vec![[0.0; 2]; expected.len()];
@@ -120,11 +124,14 @@ fn each_rule_moves_as_its_formula_says_and_clipping_scales_all_gradients() {
             }
         }
     }
+    check(reference());
+    check(fused(1));
+    check(fused(2));
 }
 
 #[test]
 fn resuming_from_arrays_gives_the_same_bits() {
-    for runtime in runtimes() {
+    fn check(backend: impl Backend) {
         for kind in [
             OptimizerKind::Sgd,
             OptimizerKind::Rmsprop,
@@ -135,16 +142,13 @@ fn resuming_from_arrays_gives_the_same_bits() {
                 momentum: 0.5,
                 ..OptimizerConfig::default()
             };
-            let mut network = small_network(runtime.clone());
+            let mut network = small_network(backend.clone());
             let mut optimizer = Optimizer::new(&config, &network).unwrap();
             learn(&mut network);
             optimizer.update(&mut network, 0.1).unwrap();
 
-            let mut resumed = small_network(runtime.clone());
-            resumed
-                .parameters_mut()
-                .load(&network.parameters().arrays())
-                .unwrap();
+            let mut resumed = small_network(backend.clone());
+            resumed.load(&network.parameters().arrays()).unwrap();
             let mut again = Optimizer::new(&config, &resumed).unwrap();
             again
                 .load(&resumed, &optimizer.arrays(&network), optimizer.steps())
@@ -159,15 +163,18 @@ fn resuming_from_arrays_gives_the_same_bits() {
             assert_eq!(optimizer.arrays(&network), again.arrays(&resumed));
         }
     }
+    check(reference());
+    check(fused(1));
+    check(fused(2));
 }
 
 #[test]
 fn a_gradient_that_is_no_number_moves_nothing() {
-    let mut network = small_network(Runtime::composed());
+    let mut network = small_network(reference());
     let mut arrays = network.parameters().arrays();
     let bias = arrays.last_mut().unwrap();
     bias.values[0] = f32::NAN;
-    network.parameters_mut().load(&arrays).unwrap();
+    network.load(&arrays).unwrap();
     let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &network).unwrap();
     learn(&mut network);
     let error = optimizer.update(&mut network, 0.1).unwrap_err().to_string();

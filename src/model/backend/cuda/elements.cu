@@ -21,12 +21,12 @@ extern "C" __global__ void scatter_rows(
     if (id != 0xFFFFFFFFu) atomicAdd(&table[(size_t)id * width + k % width], values[k]);
 }
 
-// One step of an LSTM layer from its gates before activation, (lanes, 4 hidden) in the order input, forget, candidate, output.
-// They are replaced by the activated gates, which the backward step reads. Cells and outputs are (lanes, hidden).
+// One step of an LSTM layer from its gates before activation, (batch, 4 hidden) in the order input, forget, candidate, output.
+// They are replaced by the activated gates, which the backward step reads. Cells and outputs are (batch, hidden).
 extern "C" __global__ void lstm_step(
-    float *gates, const float *cell_before, float *cell, float *output, unsigned lanes, unsigned hidden) {
+    float *gates, const float *cell_before, float *cell, float *output, unsigned batch, unsigned hidden) {
     unsigned k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= lanes * hidden) return;
+    if (k >= batch * hidden) return;
     float *gate = gates + (size_t)(k / hidden) * 4 * hidden + k % hidden;
     float i = logistic(gate[0]);
     float f = logistic(gate[hidden]);
@@ -45,9 +45,9 @@ extern "C" __global__ void lstm_step(
 // plus d_carried from the next step; d_cell comes from the next step and is replaced by that of cell_before.
 extern "C" __global__ void lstm_step_backward(
     float *gates, const float *cell_before, const float *cell, const float *d_output, const float *d_carried, float *d_cell,
-    unsigned lanes, unsigned hidden) {
+    unsigned batch, unsigned hidden) {
     unsigned k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= lanes * hidden) return;
+    if (k >= batch * hidden) return;
     float *gate = gates + (size_t)(k / hidden) * 4 * hidden + k % hidden;
     float i = gate[0], f = gate[hidden], g = gate[2 * hidden], o = gate[3 * hidden];
     float dh = d_output[k] + d_carried[k];

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use anyhow::{Result, anyhow};
-use cudarc::cublas::{CudaBlas, result::sgemm, sys::cublasOperation_t};
+use cudarc::cublas::CudaBlas;
 use cudarc::driver::{
     CudaDevice, CudaFunction, CudaSlice, DevicePtr, LaunchAsync, LaunchConfig, result,
 };
@@ -16,7 +16,7 @@ use crate::model::op::update::Rule;
 const ROW_THREADS: u32 = 256;
 /// Threads of a block of which each works on one element.
 const ELEMENT_THREADS: u32 = 256;
-/// Values of which each thread squares and adds up so many, until there are [`MOST_PARTIAL_SUMS`].
+/// How many values each thread squares and adds up, until there are [`MOST_PARTIAL_SUMS`].
 const SQUARES_PER_THREAD: usize = 16;
 /// The most blocks, and so partial sums, of a sum of squares.
 const MOST_PARTIAL_SUMS: usize = 256;
@@ -41,24 +41,41 @@ const ROWS: Module = (
     &["softmax_rows", "sum_of_squares", "scaled_sum"],
 );
 
-/// Whether a factor of a product is read as it lies, or transposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read {
-    /// Row-major.
-    Plain,
-    /// Column-major.
-    Transposed,
-}
-
 /// A device's kernels and what they keep between calls.
 #[derive(Debug)]
 pub struct Kernels {
     device: Arc<CudaDevice>,
-    blas: CudaBlas,
+    pub(super) blas: CudaBlas,
     ones: CudaSlice<f32>,
     tile: CudaSlice<f32>,
-    /// Buffers that are not in use; see [`super::lstm`].
-    pub tapes: Vec<super::lstm::Tape>,
+    /// Buffers of LSTM layers that are not in use.
+    pub tapes: Vec<Tape>,
+}
+
+/// What a layer keeps from its forward to its backward pass, as far as its buffers have grown.
+#[derive(Debug)]
+pub struct Tape {
+    /// Gates, `(T * B, 4H)`: activated, and after the backward pass their gradient.
+    pub gates: CudaSlice<f32>,
+    /// Cells, `(T * B, H)`.
+    pub cells: CudaSlice<f32>,
+}
+
+/// What the gradient of one step of an LSTM layer reads and writes: see `elements.cu`.
+#[derive(Clone, Copy)]
+pub struct LstmStepBackward<'a> {
+    /// Activated, then the gradients of their sums.
+    pub gates: Span<'a>,
+    /// The cell before the step.
+    pub cell_before: Span<'a>,
+    /// The cell after it.
+    pub cell: Span<'a>,
+    /// The gradient of the output.
+    pub d_output: Span<'a>,
+    /// What the next step hands back to the output.
+    pub d_carried: Span<'a>,
+    /// What the next step hands back to the cell, then what this one does.
+    pub d_cell: Span<'a>,
 }
 
 impl Kernels {
@@ -104,119 +121,78 @@ impl Kernels {
         copy.expect("a window's ids fit in memory")
     }
 
-    /// So many values that nothing has been written to.
+    /// A buffer of `length` values that nothing has been written to.
     pub fn uninitialized(&self, length: usize) -> CudaSlice<f32> {
-        // SAFETY: any bits are an f32; that they are written before they are read is what the kernels' order is for.
+        // SAFETY: any bits are an f32; kernels write them before others read them.
         unsafe { self.device.alloc(length) }.expect("a buffer fits in memory")
     }
 
-    /// Room for a tile of so many logits that are made from so many inputs, the same at each call.
-    pub fn tile(&mut self, logits: usize, inputs: usize) -> (Span, Span) {
-        if Span::of_slice(&self.tile).length < logits + inputs {
-            self.tile = self.uninitialized(logits + inputs);
+    /// Makes room for `ones` ones and for a tile of `tile` values.
+    pub fn reserve(&mut self, ones: usize, tile: usize) {
+        if Span::of_slice(&self.ones).len() < ones {
+            let values = self.device.htod_sync_copy(&vec![1.0; ones]);
+            self.ones = values.expect("a column of ones fits in memory");
         }
+        if Span::of_slice(&self.tile).len() < tile {
+            self.tile = self.uninitialized(tile);
+        }
+    }
+
+    /// A column of ones; [`reserve`](Self::reserve) comes first.
+    pub fn ones(&self, length: usize) -> Span<'_> {
+        Span::of_slice(&self.ones).part(0..length)
+    }
+
+    /// Memory for a tile of logits and for their inputs; [`reserve`](Self::reserve) comes first.
+    pub fn tile(&self, logits: usize, inputs: usize) -> (Span<'_>, Span<'_>) {
         let tile = Span::of_slice(&self.tile);
         (tile.part(0..logits), tile.part(logits..logits + inputs))
     }
 
-    /// So many ones.
-    pub fn ones(&mut self, length: usize) -> Span {
-        if Span::of_slice(&self.ones).length < length {
-            let ones = self.device.htod_sync_copy(&vec![1.0; length]);
-            self.ones = ones.expect("a column of ones fits in memory");
-        }
-        Span::of_slice(&self.ones).part(0..length)
-    }
-
     /// Copies values on the device.
     pub fn copy(&self, from: Span, to: Span) {
-        assert_eq!(from.length, to.length, "a copy is as long as what it is of");
-        let bytes = from.length * size_of::<f32>();
-        // SAFETY: both spans are so long, and their buffers live (see `Span`); dfdx computes on the same, the default, stream.
+        assert_eq!(from.len(), to.len(), "a copy is as long as what it is of");
+        let bytes = from.len() * size_of::<f32>();
+        // SAFETY: both spans are so long and borrow their owners; dfdx computes on the same, the default, stream.
         let copied = unsafe {
-            result::memcpy_dtod_async(to.address, from.address, bytes, std::ptr::null_mut())
+            result::memcpy_dtod_async(to.address(), from.address(), bytes, std::ptr::null_mut())
         };
         copied.expect("the driver copies within its memory");
     }
 
     /// Fills with zeros.
     pub fn clear(&self, values: Span) {
-        let bytes = values.length * size_of::<f32>();
-        // SAFETY: the span is so long and its buffer lives; a float of zero bits is 0.
+        let bytes = values.len() * size_of::<f32>();
+        // SAFETY: the span is so long and borrows its owner; a float of zero bits is 0.
         let cleared =
-            unsafe { result::memset_d8_async(values.address, 0, bytes, std::ptr::null_mut()) };
+            unsafe { result::memset_d8_async(values.address(), 0, bytes, std::ptr::null_mut()) };
         cleared.expect("the driver fills its memory");
-    }
-
-    /// `c ← a b + keep c` with `c` `(m, n)`; `a` is `(m, k)` or, transposed, `(k, m)`; `b` is `(k, n)` or, transposed, `(n, k)`.
-    pub fn product(
-        &self,
-        (m, k, n): (usize, usize, usize),
-        (a, read_a): (Span, Read),
-        (b, read_b): (Span, Read),
-        keep: f32,
-        c: Span,
-    ) {
-        assert_eq!(
-            (a.length, b.length, c.length),
-            (m * k, k * n, m * n),
-            "the factors of a product of ({m}, {k}) and ({k}, {n})"
-        );
-        let operation = |read| match read {
-            Read::Plain => cublasOperation_t::CUBLAS_OP_N,
-            Read::Transposed => cublasOperation_t::CUBLAS_OP_T,
-        };
-        let stride = |read, plain, transposed| match read {
-            Read::Plain => plain as i32,
-            Read::Transposed => transposed as i32,
-        };
-        // cuBLAS is column-major: it computes cᵀ = bᵀ aᵀ.
-        // SAFETY: the sizes are those of the spans, by the check above, and their buffers live.
-        let computed = unsafe {
-            sgemm(
-                *self.blas.handle(),
-                operation(read_b),
-                operation(read_a),
-                n as i32,
-                m as i32,
-                k as i32,
-                &1.0,
-                b.address as *const f32,
-                stride(read_b, n, k),
-                a.address as *const f32,
-                stride(read_a, k, m),
-                &keep,
-                c.address as *mut f32,
-                n as i32,
-            )
-        };
-        computed.expect("cuBLAS multiplies matrices of right sizes");
     }
 
     /// The rows `ids` of `table`, each `width` wide, to `out`; zeros for [`crate::batch::NO_TOKEN`].
     pub fn gather_rows(&self, table: Span, ids: &CudaSlice<u32>, out: Span, width: usize) {
-        let rows = out.length / width;
+        let rows = out.len() / width;
         let parameters = (
-            table.address,
+            table.address(),
             *ids.device_ptr(),
-            out.address,
+            out.address(),
             rows as u32,
             width as u32,
         );
-        self.each_element(out.length, "gather_rows", parameters);
+        self.each_element(out.len(), "gather_rows", parameters);
     }
 
     /// Adds the rows of `values` to the rows `ids` of `table`.
     pub fn scatter_rows(&self, table: Span, ids: &CudaSlice<u32>, values: Span, width: usize) {
-        let rows = values.length / width;
+        let rows = values.len() / width;
         let parameters = (
-            table.address,
+            table.address(),
             *ids.device_ptr(),
-            values.address,
+            values.address(),
             rows as u32,
             width as u32,
         );
-        self.each_element(values.length, "scatter_rows", parameters);
+        self.each_element(values.len(), "scatter_rows", parameters);
     }
 
     /// One step of an LSTM layer of `hidden` values: see `elements.cu`.
@@ -229,44 +205,42 @@ impl Kernels {
         hidden: usize,
     ) {
         assert_eq!(
-            (gates.length, cell_before.length, output.length),
-            (4 * cell.length, cell.length, cell.length)
+            (gates.len(), cell_before.len(), output.len()),
+            (4 * cell.len(), cell.len(), cell.len())
         );
         let parameters = (
-            gates.address,
-            cell_before.address,
-            cell.address,
-            output.address,
-            (cell.length / hidden) as u32,
+            gates.address(),
+            cell_before.address(),
+            cell.address(),
+            output.address(),
+            (cell.len() / hidden) as u32,
             hidden as u32,
         );
-        self.each_element(cell.length, "lstm_step", parameters);
+        self.each_element(cell.len(), "lstm_step", parameters);
     }
 
     /// Its gradient: see `elements.cu`.
-    #[expect(clippy::too_many_arguments, reason = "the chain rule of a cell")]
-    pub fn lstm_step_backward(
-        &self,
-        gates: Span,
-        cell_before: Span,
-        cell: Span,
-        d_output: Span,
-        d_carried: Span,
-        d_cell: Span,
-        hidden: usize,
-    ) {
-        let count = cell.length;
-        assert_eq!(gates.length, 4 * count);
+    pub fn lstm_step_backward(&self, step: LstmStepBackward, hidden: usize) {
+        let LstmStepBackward {
+            gates,
+            cell_before,
+            cell,
+            d_output,
+            d_carried,
+            d_cell,
+        } = step;
+        let count = cell.len();
+        assert_eq!(gates.len(), 4 * count);
         for span in [cell_before, d_output, d_carried, d_cell] {
-            assert_eq!(span.length, count);
+            assert_eq!(span.len(), count);
         }
         let parameters = (
-            gates.address,
-            cell_before.address,
-            cell.address,
-            d_output.address,
-            d_carried.address,
-            d_cell.address,
+            gates.address(),
+            cell_before.address(),
+            cell.address(),
+            d_output.address(),
+            d_carried.address(),
+            d_cell.address(),
             (count / hidden) as u32,
             hidden as u32,
         );
@@ -295,15 +269,15 @@ impl Kernels {
             panic!("{rule:?} is not Adam's");
         };
         for span in [first, second, gradient] {
-            assert_eq!(span.length, parameter.length);
+            assert_eq!(span.len(), parameter.len());
         }
         let [correction1, correction2] = betas.map(|beta| (1.0 / (1.0 - beta.powi(step))) as f32);
         let parameters = (
-            parameter.address,
-            first.address,
-            second.address,
-            gradient.address,
-            parameter.length,
+            parameter.address(),
+            first.address(),
+            second.address(),
+            gradient.address(),
+            parameter.len(),
             scale,
             rate as f32,
             betas[0] as f32,
@@ -312,7 +286,7 @@ impl Kernels {
             correction2,
             epsilon as f32,
         );
-        self.each_element(parameter.length, "adam", parameters);
+        self.each_element(parameter.len(), "adam", parameters);
     }
 
     /// The likelihoods of `targets` and the gradient in place: see `rows.cu`. `targets` are those of all positions, of which the
@@ -326,23 +300,23 @@ impl Kernels {
         nll: Span,
         scale: f32,
     ) {
-        assert_eq!(logits.length, nll.length * bias.length);
+        assert_eq!(logits.len(), nll.len() * bias.len());
         let parameters = (
-            logits.address,
-            bias.address,
+            logits.address(),
+            bias.address(),
             *targets.device_ptr() + (first * size_of::<u32>()) as u64,
-            nll.address,
-            bias.length as u32,
+            nll.address(),
+            bias.len() as u32,
             scale,
         );
-        self.each_row(nll.length, "softmax_rows", parameters);
+        self.each_row(nll.len(), "softmax_rows", parameters);
     }
 
     /// The sum of the squares of all values of all `spans`. Waits for it.
     pub fn sum_of_squares(&self, spans: &[Span]) -> f64 {
         let blocks = |span: &Span| {
             let blocks = span
-                .length
+                .len()
                 .div_ceil(ROW_THREADS as usize * SQUARES_PER_THREAD);
             blocks.clamp(1, MOST_PARTIAL_SUMS)
         };
@@ -352,9 +326,9 @@ impl Kernels {
             let last = first + blocks(span);
             let partial = Span::of_slice(&sums).part(first..last);
             self.each_row(
-                partial.length,
+                partial.len(),
                 "sum_of_squares",
-                (span.address, span.length, partial.address),
+                (span.address(), span.len(), partial.address()),
             );
             first = last;
         }
@@ -367,11 +341,11 @@ impl Kernels {
 
     /// `scale` times the sum of `values`, to `out`.
     pub fn scaled_sum(&self, values: Span, scale: f32, out: Span) {
-        assert_eq!(out.length, 1);
+        assert_eq!(out.len(), 1);
         self.each_row(
             1,
             "scaled_sum",
-            (values.address, values.length, scale, out.address),
+            (values.address(), values.len(), scale, out.address()),
         );
     }
 
@@ -412,7 +386,7 @@ impl Kernels {
             block_dim: (threads, 1, 1),
             shared_mem_bytes: 0,
         };
-        // SAFETY: each caller passes what its kernel declares, with lengths that it has checked, and the buffers live (see `Span`).
+        // SAFETY: each caller passes what its kernel declares, with lengths that it has checked, of spans that borrow their owners.
         unsafe { kernel.launch(config, parameters) }.expect("the driver takes a kernel of ours");
     }
 }

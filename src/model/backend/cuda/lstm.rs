@@ -1,133 +1,159 @@
-//! [`lstm::composed`](crate::model::op::lstm::composed) as one operation: the inputs of all steps in one product, then for each step
-//! one product and one kernel.
+//! [`op::lstm`](crate::model::op::lstm) as one operation: the inputs of all steps in one product, then for each step one product and one
+//! kernel.
 
-use super::CudaKernels;
-use super::kernels::{Kernels, Read};
+use super::FusedCuda;
+use super::kernels::{Kernels, LstmStepBackward, Tape};
+use super::product::Read;
 use super::span::Span;
-use crate::model::op::Matrix;
+use crate::model::matrix::Matrix;
 use crate::model::op::lstm::{LayerState, Weights};
-use cudarc::driver::CudaSlice;
-use dfdx::prelude::*;
+use dfdx::prelude::{Cuda, Gradients, ZerosTensor};
 
-/// What a layer keeps from its forward to its backward pass, as far as its buffers have grown.
-#[derive(Debug)]
-pub struct Tape {
-    /// Gates, `(T * B, 4H)`: activated, and after the backward pass their gradient.
-    gates: CudaSlice<f32>,
-    /// Cells, `(T * B, H)`.
-    cells: CudaSlice<f32>,
+/// All sizes of a layer and of what goes through it.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// `T * B`.
+    rows: usize,
+    batch: usize,
+    input: usize,
+    hidden: usize,
 }
 
-impl Tape {
-    /// A tape that has room for `rows` of width `hidden`: one that is not in use, or else a new one.
-    fn take(kernels: &mut Kernels, rows: usize, hidden: usize) -> Self {
-        let fits = |tape: &Self| Span::of_slice(&tape.cells).length >= rows * hidden;
-        match kernels.tapes.pop() {
-            Some(tape) if fits(&tape) => tape,
-            _ => Self {
-                gates: kernels.uninitialized(rows * 4 * hidden),
-                cells: kernels.uninitialized(rows * hidden),
-            },
+impl Sizes {
+    fn of(x: &Matrix<Cuda>, state: &LayerState<Cuda>) -> Self {
+        let ((rows, input), (batch, hidden)) = (x.shape(), state.h.shape());
+        Self {
+            rows,
+            batch,
+            input,
+            hidden,
         }
     }
 
-    fn gates(&self, rows: usize, hidden: usize) -> Span {
-        Span::of_slice(&self.gates).part(0..rows * 4 * hidden)
+    fn steps(self) -> usize {
+        self.rows / self.batch
     }
 
-    fn cells(&self, rows: usize, hidden: usize) -> Span {
-        Span::of_slice(&self.cells).part(0..rows * hidden)
+    /// Of values of which each sequence has `width` at each time step, those of step `t`.
+    fn step(self, values: Span, t: usize, width: usize) -> Span {
+        let size = self.batch * width;
+        values.part(t * size..(t + 1) * size)
     }
-}
 
-/// Of values that are `size` for each time step, those of step `t`.
-fn step(values: Span, size: usize, t: usize) -> Span {
-    values.part(t * size..(t + 1) * size)
+    /// The gates and cells of a tape.
+    fn saved(self, tape: &Tape) -> (Span<'_>, Span<'_>) {
+        let (rows, hidden) = (self.rows, self.hidden);
+        let gates = Span::of_slice(&tape.gates).part(0..rows * 4 * hidden);
+        (gates, Span::of_slice(&tape.cells).part(0..rows * hidden))
+    }
+
+    /// A tape that has room: one that is not in use, or else a new one.
+    fn tape(self, kernels: &mut Kernels) -> Tape {
+        let cells = self.rows * self.hidden;
+        match kernels.tapes.pop() {
+            Some(tape) if Span::of_slice(&tape.cells).len() >= cells => tape,
+            _ => Tape {
+                gates: kernels.uninitialized(4 * cells),
+                cells: kernels.uninitialized(cells),
+            },
+        }
+    }
 }
 
 /// Outputs of all steps for inputs `(T * B, I)`, `(T * B, H)`, and the state after the last.
-pub fn sequence<T: dfdx::prelude::Tape<f32, Cuda>>(
-    shared: &CudaKernels,
-    kernels: &mut Kernels,
+pub fn lstm<T: dfdx::prelude::Tape<f32, Cuda>>(
+    cuda: &FusedCuda,
     x: Matrix<Cuda, T>,
     weights: &Weights<Cuda>,
     state: &LayerState<Cuda>,
 ) -> (Matrix<Cuda, T>, LayerState<Cuda>) {
     let (x, mut tape) = x.split_tape();
-    let device = x.device().clone();
-    let (lanes, hidden) = *state.h.shape();
-    let (rows, input) = *x.shape();
-    let size = lanes * hidden;
-    let saved = Tape::take(kernels, rows, hidden);
-    let (gates, cells) = (saved.gates(rows, hidden), saved.cells(rows, hidden));
-    let h: Matrix<Cuda> = device.zeros_like(&(rows, hidden));
-    let outputs = Span::of(&h);
-
-    let ones = kernels.ones(rows);
-    let bias = Span::of(weights.bias);
-    kernels.product(
-        (rows, 1, 4 * hidden),
-        (ones, Read::Plain),
-        (bias, Read::Plain),
-        0.0,
-        gates,
-    );
-    kernels.product(
-        (rows, input, 4 * hidden),
-        (Span::of(&x), Read::Plain),
-        (Span::of(weights.w_ih), Read::Transposed),
-        1.0,
-        gates,
-    );
-    let w_hh = Span::of(weights.w_hh);
-    for t in 0..rows / lanes {
-        let (h_before, c_before) = match t {
-            0 => (Span::of(&state.h), Span::of(&state.c)),
-            _ => (step(outputs, size, t - 1), step(cells, size, t - 1)),
-        };
-        let gates = step(gates, 4 * size, t);
-        kernels.product(
-            (lanes, hidden, 4 * hidden),
-            (h_before, Read::Plain),
-            (w_hh, Read::Transposed),
-            1.0,
-            gates,
-        );
-        kernels.lstm_step(
-            gates,
-            c_before,
-            step(cells, size, t),
-            step(outputs, size, t),
-            hidden,
-        );
-    }
-    let last = |values: Span| {
-        let copy: Matrix<Cuda> = device.zeros_like(&(lanes, hidden));
-        kernels.copy(step(values, size, rows / lanes - 1), Span::of(&copy));
-        copy
-    };
-    let next = LayerState {
-        h: last(outputs),
-        c: last(cells),
-    };
+    let sizes = Sizes::of(&x, state);
+    let zeros = |rows| -> Matrix<Cuda> { cuda.device.zeros_like(&(rows, sizes.hidden)).into() };
+    let (h, last, c) = (zeros(sizes.rows), zeros(sizes.batch), zeros(sizes.batch));
+    let saved = cuda.with(|kernels| {
+        let saved = sizes.tape(kernels);
+        forward(kernels, sizes, &x, weights, state, (&h, &saved));
+        let end = |values| sizes.step(values, sizes.steps() - 1, sizes.hidden);
+        let (_, cells) = sizes.saved(&saved);
+        kernels.copy(end(Span::of(&h)), Span::of(&last));
+        kernels.copy(end(cells), Span::of(&c));
+        saved
+    });
+    let next = LayerState { h: last, c };
     if !T::OWNS_TAPE {
-        kernels.tapes.push(saved);
+        cuda.with(|kernels| kernels.tapes.push(saved));
         return (h.put_tape(tape), next);
     }
     let [w_ih, w_hh, bias] = [weights.w_ih, weights.w_hh, weights.bias].map(Clone::clone);
-    let (shared, state, out) = (shared.clone(), state.clone(), h.clone());
+    let (cuda, state, out) = (cuda.clone(), state.clone(), h.clone());
     tape.add_backward_op(move |gradients| {
-        let mut kernels = shared.get().expect("the kernels of the forward pass");
         let weights = Weights {
             w_ih: &w_ih,
             w_hh: &w_hh,
             bias: &bias,
         };
-        backward(&mut kernels, gradients, &x, &weights, &state, &out, &saved);
-        kernels.tapes.push(saved);
+        cuda.with(|kernels| {
+            backward(kernels, gradients, &x, &weights, &state, (&out, &saved));
+            kernels.tapes.push(saved);
+        });
         Ok(())
     });
     (h.put_tape(tape), next)
+}
+
+/// Writes the outputs and the tape.
+fn forward(
+    kernels: &mut Kernels,
+    sizes: Sizes,
+    x: &Matrix<Cuda>,
+    weights: &Weights<Cuda>,
+    state: &LayerState<Cuda>,
+    (out, saved): (&Matrix<Cuda>, &Tape),
+) {
+    let Sizes {
+        rows,
+        batch,
+        input,
+        hidden,
+    } = sizes;
+    kernels.reserve(rows, 0);
+    let (gates, cells) = sizes.saved(saved);
+    let outputs = Span::of(out);
+    kernels.product(
+        (rows, 1, 4 * hidden),
+        (kernels.ones(rows), Read::Plain),
+        (Span::of(weights.bias), Read::Plain),
+        0.0,
+        gates,
+    );
+    kernels.product(
+        (rows, input, 4 * hidden),
+        (Span::of(x), Read::Plain),
+        (Span::of(weights.w_ih), Read::Transposed),
+        1.0,
+        gates,
+    );
+    let w_hh = Span::of(weights.w_hh);
+    for t in 0..sizes.steps() {
+        let (h_before, c_before) = match t {
+            0 => (Span::of(&state.h), Span::of(&state.c)),
+            _ => (
+                sizes.step(outputs, t - 1, hidden),
+                sizes.step(cells, t - 1, hidden),
+            ),
+        };
+        let gates = sizes.step(gates, t, 4 * hidden);
+        kernels.product(
+            (batch, hidden, 4 * hidden),
+            (h_before, Read::Plain),
+            (w_hh, Read::Transposed),
+            1.0,
+            gates,
+        );
+        let (cell, output) = (sizes.step(cells, t, hidden), sizes.step(outputs, t, hidden));
+        kernels.lstm_step(gates, c_before, cell, output, hidden);
+    }
 }
 
 /// Writes the gradients of `x` and the weights from that of the outputs.
@@ -137,82 +163,101 @@ fn backward(
     x: &Matrix<Cuda>,
     weights: &Weights<Cuda>,
     state: &LayerState<Cuda>,
-    out: &Matrix<Cuda>,
-    saved: &Tape,
+    (out, saved): (&Matrix<Cuda>, &Tape),
 ) {
-    let (lanes, hidden) = *state.h.shape();
-    let (rows, input) = *x.shape();
-    let size = lanes * hidden;
-    let (gates, cells) = (saved.gates(rows, hidden), saved.cells(rows, hidden));
-    let outputs = Span::of(out);
-    let d_outputs = Span::of_gradient(gradients, out);
-    let w_hh = Span::of(weights.w_hh);
-    let carried = kernels.uninitialized(2 * size);
-    let carried = Span::of_slice(&carried);
-    kernels.clear(carried);
-    let (d_carried, d_cell) = (step(carried, size, 0), step(carried, size, 1));
-    for t in (0..rows / lanes).rev() {
-        let c_before = match t {
-            0 => Span::of(&state.c),
-            _ => step(cells, size, t - 1),
-        };
-        let gates = step(gates, 4 * size, t);
-        kernels.lstm_step_backward(
-            gates,
-            c_before,
-            step(cells, size, t),
-            step(d_outputs, size, t),
-            d_carried,
-            d_cell,
-            hidden,
-        );
-        kernels.product(
-            (lanes, 4 * hidden, hidden),
-            (gates, Read::Plain),
-            (w_hh, Read::Plain),
-            0.0,
-            d_carried,
-        );
-    }
+    let sizes = Sizes::of(x, state);
+    let Sizes {
+        rows,
+        batch,
+        input,
+        hidden,
+    } = sizes;
+    kernels.reserve(rows, 0);
+    let Weights { w_ih, w_hh, bias } = *weights;
+    let [d_outputs, dx, d_w_ih, d_w_hh, d_bias] =
+        Span::of_gradients(gradients, [out, x, w_ih, w_hh, bias]);
+    let (gates, _) = sizes.saved(saved);
+    back_through_time(kernels, sizes, Span::of(w_hh), state, saved, d_outputs);
     // `gates` are now the gradient before activation, (T * B, 4H).
     kernels.product(
         (rows, 4 * hidden, input),
         (gates, Read::Plain),
-        (Span::of(weights.w_ih), Read::Plain),
+        (Span::of(w_ih), Read::Plain),
         0.0,
-        Span::of_gradient(gradients, x),
+        dx,
     );
     kernels.product(
         (4 * hidden, rows, input),
         (gates, Read::Transposed),
         (Span::of(x), Read::Plain),
         0.0,
-        Span::of_gradient(gradients, weights.w_ih),
+        d_w_ih,
     );
-    let d_w_hh = Span::of_gradient(gradients, weights.w_hh);
     kernels.product(
-        (4 * hidden, lanes, hidden),
-        (step(gates, 4 * size, 0), Read::Transposed),
+        (4 * hidden, batch, hidden),
+        (sizes.step(gates, 0, 4 * hidden), Read::Transposed),
         (Span::of(&state.h), Read::Plain),
         0.0,
         d_w_hh,
     );
-    let later = rows - lanes;
+    let later = rows - batch;
     if later > 0 {
+        let gates = gates.part(batch * 4 * hidden..rows * 4 * hidden);
         kernels.product(
             (4 * hidden, later, hidden),
-            (gates.part(4 * size..rows * 4 * hidden), Read::Transposed),
-            (outputs.part(0..later * hidden), Read::Plain),
+            (gates, Read::Transposed),
+            (Span::of(out).part(0..later * hidden), Read::Plain),
             1.0,
             d_w_hh,
         );
     }
-    let ones = kernels.ones(rows);
     kernels.product(
         (1, rows, 4 * hidden),
-        (ones, Read::Plain),
+        (kernels.ones(rows), Read::Plain),
         (gates, Read::Plain),
         0.0,
-        Span::of_gradient(gradients, weights.bias),
+        d_bias,
     );
+}
+
+/// Turns the gates of a tape into the gradients of their sums, from the last step to the first.
+fn back_through_time(
+    kernels: &Kernels,
+    sizes: Sizes,
+    w_hh: Span,
+    state: &LayerState<Cuda>,
+    saved: &Tape,
+    d_outputs: Span,
+) {
+    let (batch, hidden) = (sizes.batch, sizes.hidden);
+    let (gates, cells) = sizes.saved(saved);
+    let carried = kernels.uninitialized(2 * batch * hidden);
+    let carried = Span::of_slice(&carried);
+    kernels.clear(carried);
+    let (d_carried, d_cell) = (
+        sizes.step(carried, 0, hidden),
+        sizes.step(carried, 1, hidden),
+    );
+    for t in (0..sizes.steps()).rev() {
+        let gates = sizes.step(gates, t, 4 * hidden);
+        let step = LstmStepBackward {
+            gates,
+            cell_before: match t {
+                0 => Span::of(&state.c),
+                _ => sizes.step(cells, t - 1, hidden),
+            },
+            cell: sizes.step(cells, t, hidden),
+            d_output: sizes.step(d_outputs, t, hidden),
+            d_carried,
+            d_cell,
+        };
+        kernels.lstm_step_backward(step, hidden);
+        kernels.product(
+            (batch, 4 * hidden, hidden),
+            (gates, Read::Plain),
+            (w_hh, Read::Plain),
+            0.0,
+            d_carried,
+        );
+    }
 }

@@ -1,6 +1,8 @@
-//! The head against f64, on every path.
+//! Softmax and cross-entropy against f64, on every path.
 
 use super::super::reference;
+use super::super::scratch::SlabLimit;
+use super::super::{KernelPath, Precision};
 use super::*;
 
 struct Case {
@@ -27,30 +29,34 @@ impl Case {
         }
     }
 
+    fn projection(&self) -> Linear<'_> {
+        Linear {
+            weight: &self.w,
+            bias: &self.bias,
+        }
+    }
+
     fn run(&self, path: KernelPath, precision: Precision, threads: usize) -> (f64, [Vec<f32>; 3]) {
-        let mut kernels = Kernels::new(path, threads);
-        kernels.head.limit = self.limit;
+        let mut kernels = Kernels::new(path, threads, precision);
+        kernels.softmax.limit = self.limit;
         let mut gradients =
             [&self.h, &self.w, &self.bias].map(|values| vec![f32::NAN; values.len()]);
-        let [dh, dw, db] = &mut gradients;
-        let scale = 1.0 / self.targets.len() as f32;
+        let (projection, targets) = (self.projection(), &self.targets);
+        let scale = 1.0 / targets.len() as f32;
         let mut total = 0.0;
         for _ in 0..2 {
             // Twice: the second call meets a used workspace.
-            let (h, w, bias, targets) = (&self.h, &self.w, &self.bias, &self.targets);
-            total =
-                kernels.head_forward_backward(precision, h, w, bias, targets, scale, dh, dw, db);
+            let [dh, dw, db] = &mut gradients;
+            let gradients = LinearGradients {
+                input: dh,
+                weight: dw,
+                bias: db,
+            };
+            total = kernels.softmax_loss(&self.h, projection, targets, scale, gradients);
         }
-        let mut by_position = vec![0.0; self.targets.len()];
-        kernels.head_nll(
-            precision,
-            &self.h,
-            &self.w,
-            &self.bias,
-            &self.targets,
-            &mut by_position,
-        );
-        let sum: f64 = by_position.iter().map(|&nll| f64::from(nll)).sum();
+        let mut nll = vec![0.0; targets.len()];
+        kernels.softmax_nll(&self.h, projection, targets, &mut nll);
+        let sum: f64 = nll.iter().map(|&nll| f64::from(nll)).sum();
         assert!(
             (sum - total).abs() <= 1e-6 * total.abs().max(1.0),
             "forward only {sum}, with gradients {total}"
@@ -214,14 +220,12 @@ fn bf16_keeps_the_small_gradient_of_a_nearly_certain_target() {
 fn a_uniform_guess_costs_the_logarithm_of_the_vocabulary() {
     let (h, w, bias) = (vec![0.0; 6], vec![0.3; 1000 * 3], vec![0.25; 1000]);
     let mut nll = [0.0; 2];
-    Kernels::new(KernelPath::detect(), 1).head_nll(
-        Precision::F32,
-        &h,
-        &w,
-        &bias,
-        &[0, 999],
-        &mut nll,
-    );
+    let projection = Linear {
+        weight: &w,
+        bias: &bias,
+    };
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+    kernels.softmax_nll(&h, projection, &[0, 999], &mut nll);
     nll.iter()
         .for_each(|nll| assert!((nll - 1000f32.ln()).abs() < 1e-5, "{nll}"));
 }
@@ -248,30 +252,27 @@ fn gradients_agree_with_finite_differences() {
 #[test]
 fn no_positions_cost_nothing_and_move_nothing() {
     let (mut dw, mut db) = ([1.0; 4], [1.0; 2]);
-    let mut kernels = Kernels::new(KernelPath::detect(), 1);
-    let total = kernels.head_forward_backward(
-        Precision::F32,
-        &[],
-        &[0.5; 4],
-        &[0.5; 2],
-        &[],
-        1.0,
-        &mut [],
-        &mut dw,
-        &mut db,
-    );
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+    let projection = Linear {
+        weight: &[0.5; 4],
+        bias: &[0.5; 2],
+    };
+    let gradients = LinearGradients {
+        input: &mut [],
+        weight: &mut dw,
+        bias: &mut db,
+    };
+    let total = kernels.softmax_loss(&[], projection, &[], 1.0, gradients);
     assert_eq!((total, dw, db), (0.0, [0.0; 4], [0.0; 2]));
 }
 
 #[test]
 #[should_panic(expected = "every target is below V")]
 fn a_target_outside_the_vocabulary_is_a_bug() {
-    Kernels::new(KernelPath::detect(), 1).head_nll(
-        Precision::F32,
-        &[0.0],
-        &[0.0],
-        &[0.0],
-        &[1],
-        &mut [0.0],
-    );
+    let projection = Linear {
+        weight: &[0.0],
+        bias: &[0.0],
+    };
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+    kernels.softmax_nll(&[0.0], projection, &[1], &mut [0.0]);
 }

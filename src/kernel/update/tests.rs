@@ -1,17 +1,17 @@
 //! Updates against their formulas, on every path.
 
-use super::super::KernelPath;
 use super::super::reference::{self, Numbers, widen};
+use super::super::{KernelPath, Precision};
 use super::*;
 
 const LEN: usize = 40_003;
 const SCALE: f32 = 0.5;
 
-/// Runs three steps of `update(kernels, step, param, grad, states)` on every path and thread count; the states start
-/// at `initial`, and `rule(step, param, gradient, states)` is the same by number.
+/// Runs three steps of the rule that `at` gives for a step on every path and thread count; the states start at `initial`, and
+/// `rule(step, param, gradient, states)` is the same by number.
 fn check(
     initial: f32,
-    update: impl Fn(&mut Kernels, u64, &mut [f32], &[f32], &mut [Vec<f32>; 2]),
+    at: impl Fn(u64) -> Rule,
     rule: impl Fn(i32, f64, f64, &mut [f64; 2]) -> f64,
 ) {
     let mut numbers = Numbers::new(1);
@@ -31,10 +31,12 @@ fn check(
     }
     for path in KernelPath::testable() {
         let run = |threads| {
-            let mut kernels = Kernels::new(path, threads);
+            let mut kernels = Kernels::new(path, threads, Precision::F32);
             let (mut param, mut states) = (start.clone(), [vec![initial; LEN], vec![0.0; LEN]]);
             for (step, grad) in grads.iter().enumerate() {
-                update(&mut kernels, step as u64 + 1, &mut param, grad, &mut states);
+                let (rule, grad) = (at(step as u64 + 1), Gradient::Dense(grad));
+                let states = states.each_mut().map(|state| &mut state[..]);
+                kernels.update(&rule, &mut param, grad, SCALE, states);
             }
             param
         };
@@ -48,21 +50,20 @@ fn check(
     }
 }
 
-const ADAM: Adam = Adam {
-    learning_rate: 1e-2,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-};
+fn adam(step: u64) -> Rule {
+    Rule::Adam(Adam {
+        step,
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    })
+}
 
 #[test]
 fn adam_follows_its_formula() {
-    let update =
-        |kernels: &mut Kernels, step: u64, p: &mut [f32], g: &[f32], [m, v]: &mut [Vec<f32>; 2]| {
-            kernels.adam(&ADAM, step, SCALE, p, g, m, v);
-        };
-    let (b1, b2) = (f64::from(ADAM.beta1), f64::from(ADAM.beta2));
-    check(0.0, update, |t, p, g, s| {
+    let (b1, b2) = (f64::from(0.9f32), f64::from(0.999f32));
+    check(0.0, adam, |t, p, g, s| {
         s[0] = b1 * s[0] + (1.0 - b1) * g;
         s[1] = b2 * s[1] + (1.0 - b2) * g * g;
         p - 1e-2 * (s[0] / (1.0 - b1.powi(t))) / ((s[1] / (1.0 - b2.powi(t))).sqrt() + 1e-8)
@@ -72,18 +73,15 @@ fn adam_follows_its_formula() {
 #[test]
 fn rmsprop_follows_its_formula() {
     for momentum in [0.0, 0.9f32] {
-        let rmsprop = RmsProp {
-            learning_rate: 1e-2,
-            alpha: 0.9,
-            epsilon: 1e-8,
-            momentum,
+        let rmsprop = |_| {
+            Rule::RmsProp(RmsProp {
+                learning_rate: 1e-2,
+                alpha: 0.9,
+                epsilon: 1e-8,
+                momentum,
+            })
         };
-        let update =
-            |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [s, b]: &mut [Vec<f32>; 2]| {
-                let b = if momentum == 0.0 { &mut [][..] } else { b };
-                kernels.rmsprop(&rmsprop, SCALE, p, g, s, b);
-            };
-        check(1.0, update, |_, p, g, s| {
+        check(1.0, rmsprop, |_, p, g, s| {
             s[0] += (1.0 - f64::from(0.9f32)) * (g * g - s[0]);
             s[1] = f64::from(momentum) * s[1] + g / (s[0] + 1e-8).sqrt();
             p - 1e-2 * s[1]
@@ -94,20 +92,30 @@ fn rmsprop_follows_its_formula() {
 #[test]
 fn sgd_follows_its_formula() {
     for momentum in [0.0, 0.9f32] {
-        let sgd = Sgd {
-            learning_rate: 0.1,
-            momentum,
+        let sgd = |_| {
+            Rule::Sgd(Sgd {
+                learning_rate: 0.1,
+                momentum,
+            })
         };
-        let update =
-            |kernels: &mut Kernels, _, p: &mut [f32], g: &[f32], [b, _]: &mut [Vec<f32>; 2]| {
-                let b = if momentum == 0.0 { &mut [][..] } else { b };
-                kernels.sgd(&sgd, SCALE, p, g, b);
-            };
-        check(0.0, update, |_, p, g, s| {
+        check(0.0, sgd, |_, p, g, s| {
             s[0] = f64::from(momentum) * s[0] + g;
             p - 0.1 * s[0]
         });
     }
+}
+
+#[test]
+fn a_state_that_a_rule_does_not_keep_may_be_empty() {
+    let sgd = Rule::Sgd(Sgd {
+        learning_rate: 0.5,
+        momentum: 0.0,
+    });
+    let mut param = [1.0, 2.0, 3.0];
+    let gradient = Gradient::Dense(&[2.0, 2.0, 4.0]);
+    let mut kernels = Kernels::new(KernelPath::detect(), 1, Precision::F32);
+    kernels.update(&sgd, &mut param, gradient, 0.5, [&mut [], &mut []]);
+    assert_eq!(param, [0.5, 1.5, 2.0]);
 }
 
 #[test]
@@ -121,25 +129,20 @@ fn a_sparse_gradient_updates_every_row_as_the_dense_one_does() {
     let dout = numbers.vector(ids.len() * width, 1.0);
     let start = numbers.vector(rows * width, 1.0);
     for path in KernelPath::testable() {
-        let mut kernels = Kernels::new(path, 2);
+        let mut kernels = Kernels::new(path, 2, Precision::F32);
         let (mut dense, mut sparse) = (start.clone(), start.clone());
         let mut states = [0.0; 4].map(|zero| vec![zero; start.len()]);
         let [m1, v1, m2, v2] = &mut states;
-        let mut gradient = RowGradient::default();
+        let mut gradient = SparseGradient::default();
         for step in 1..=3 {
             // The last step touches nothing.
             let used = if step < 3 { ids.len() } else { 0 };
-            kernels.embedding_gradient(&ids[..used], &dout[..used * width], width, &mut gradient);
-            let mut grad = vec![0.0; start.len()];
-            for (row, values) in gradient
-                .rows
-                .iter()
-                .zip(gradient.values.chunks_exact(width))
-            {
-                grad[*row as usize * width..][..width].copy_from_slice(values);
-            }
-            kernels.adam(&ADAM, step, SCALE, &mut dense, &grad, m1, v1);
-            kernels.adam_rows(&ADAM, step, SCALE, &mut sparse, &gradient, m2, v2);
+            kernels.embedding_backward(&ids[..used], &dout[..used * width], width, &mut gradient);
+            let grad = gradient.to_dense(rows, width);
+            let (rule, grad) = (adam(step), Gradient::Dense(&grad));
+            kernels.update(&rule, &mut dense, grad, SCALE, [m1, v1]);
+            let grad = Gradient::Sparse(&gradient);
+            kernels.update(&rule, &mut sparse, grad, SCALE, [m2, v2]);
         }
         assert!(
             dense == sparse && states[0] == states[2] && states[1] == states[3],
@@ -154,14 +157,19 @@ fn the_squared_norm_is_exact_to_f32_and_independent_of_threads() {
     let values = Numbers::new(9).vector(100_001, 3.0);
     let truth: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
     for path in KernelPath::testable() {
-        let norm = Kernels::new(path, 1).squared_norm(&values);
+        let norm = Kernels::new(path, 1, Precision::F32).squared_norm(&values);
         assert!((norm - truth).abs() < 1e-6 * truth);
         for threads in [2, 3] {
             assert_eq!(
                 norm.to_bits(),
-                Kernels::new(path, threads).squared_norm(&values).to_bits()
+                Kernels::new(path, threads, Precision::F32)
+                    .squared_norm(&values)
+                    .to_bits()
             );
         }
     }
-    assert_eq!(Kernels::new(KernelPath::detect(), 2).squared_norm(&[]), 0.0);
+    assert_eq!(
+        Kernels::new(KernelPath::detect(), 2, Precision::F32).squared_norm(&[]),
+        0.0
+    );
 }
