@@ -295,7 +295,13 @@ fn what_is_gone_is_named_and_what_is_a_run_s_own_is_not_written_over() {
     let target = weights.to_str().unwrap();
     let sample = first.join("samples/sample-1.mid");
     for arguments in [
-        ["generate", &first_id, "--force", "-o", sample.to_str().unwrap()],
+        [
+            "generate",
+            &first_id,
+            "--force",
+            "-o",
+            sample.to_str().unwrap(),
+        ],
         ["evaluate", &first_id, "--force", "-o", target],
     ] {
         let (_, err) = ends_with(2, folder, &arguments);

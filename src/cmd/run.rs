@@ -182,7 +182,7 @@ fn conclude(run: &mut Run, ending: Result<Ending>) -> Result<Ending> {
         }
         Ok(Ending::Interrupted) => {
             run.interrupt()?;
-            write_page_again(&run);
+            write_page_again(run);
             let id = run.id();
             match run.record().concluded_at {
                 Some(_) => tell!("interrupted: `harness resume {id}` finishes it"),
@@ -195,7 +195,7 @@ fn conclude(run: &mut Run, ending: Result<Ending>) -> Result<Ending> {
             if let Err(unwritten) = run.fail(&format!("{error:#}")) {
                 tell!("the record could not be brought up to date: {unwritten:#}");
             }
-            write_page_again(&run);
+            write_page_again(run);
         }
     }
     ending.with_context(|| RunFailed {

@@ -1,8 +1,8 @@
 //! The built-in corpus: four-part chorales composed by rule, so that everything runs without a download.
 //!
 //! It is synthetic, and every record says so. A chorale is composed in three steps: phrases of functional harmony that end in
-//! cadences ([`harmony`]), a voicing of each chord by the rules of part-writing ([`part_writing`]), then passing notes and ties
-//! ([`perform`]). Each piece has its own random stream, so a seed gives the same bytes on every machine.
+//! cadences (`harmony`), a voicing of each chord by the rules of part-writing (`part_writing`), then passing notes and ties
+//! (`perform`). Each piece has its own random stream, so a seed gives the same bytes on every machine.
 
 use std::iter::zip;
 use std::ops::RangeInclusive;

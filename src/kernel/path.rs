@@ -54,7 +54,7 @@ impl KernelPath {
     /// The paths that the environment switches off.
     ///
     /// # Errors
-    /// When [`SWITCHED_OFF`] names something else, or the plain path, without which there may be none.
+    /// When `HARNESS_WITHOUT_KERNEL_PATHS` names something else, or the plain path, without which there may be none.
     pub fn switched_off() -> Result<Vec<Self>> {
         Self::parse_switched_off(&std::env::var(SWITCHED_OFF).unwrap_or_default())
     }
