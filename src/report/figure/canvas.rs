@@ -222,6 +222,9 @@ impl<'a> Canvas<'a> {
         colour: RGBColor,
         text: &str,
     ) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let style = style(Anchor::Centre, size, colour).transform(FontTransform::Rotate270);
         self.draw(&Text::new(text.to_owned(), place, style))
     }
