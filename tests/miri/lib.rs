@@ -1,0 +1,3 @@
+//! The kernels alone.
+#[path = "../../src/kernel/mod.rs"]
+pub mod kernel;
