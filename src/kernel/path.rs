@@ -29,7 +29,7 @@ pub enum KernelPath {
 }
 
 /// Names kernel paths, with commas between, that are not to be used though the CPU has them.
-pub const SWITCHED_OFF: &str = "HARNESS_WITHOUT_KERNEL_PATHS";
+const SWITCHED_OFF: &str = "HARNESS_WITHOUT_KERNEL_PATHS";
 
 impl KernelPath {
     /// Every path that a user can name, best first.
@@ -64,7 +64,7 @@ impl KernelPath {
     /// The paths that the environment switches off.
     ///
     /// # Errors
-    /// When [`SWITCHED_OFF`] names something else, or the plain path, without which there may be none.
+    /// When `HARNESS_WITHOUT_KERNEL_PATHS` names something else, or the plain path, without which there may be none.
     pub fn switched_off() -> Result<Vec<Self>> {
         Self::parse_switched_off(&std::env::var(SWITCHED_OFF).unwrap_or_default())
     }
