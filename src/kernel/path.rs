@@ -19,7 +19,7 @@ pub enum KernelPath {
 }
 
 /// Names kernel paths, with commas between, that are not to be used though the CPU has them.
-pub const SWITCHED_OFF: &str = "HARNESS_WITHOUT_KERNEL_PATHS";
+const SWITCHED_OFF: &str = "HARNESS_WITHOUT_KERNEL_PATHS";
 
 impl KernelPath {
     /// Every path that a user can name, best first.

@@ -193,12 +193,13 @@ struct Converted {
 #[test]
 fn the_published_files_read_as_an_independent_converter_reads_them() {
     for name in ["JSB_Chorales", "MuseData", "Nottingham", "Piano_midi"] {
-        let Some(path) = mirror::file(&format!("muse/{name}.mat")) else {
+        let beside = |ending: &str| mirror::file(&format!("muse/{name}.{ending}"));
+        let (Some(path), Some(converted)) = (beside("mat"), beside("jsonl.gz")) else {
             continue;
         };
         let bytes = std::fs::read(&path).unwrap();
         let mut lines = String::new();
-        let converted = std::fs::File::open(path.with_extension("jsonl.gz")).unwrap();
+        let converted = std::fs::File::open(converted).unwrap();
         flate2::read::GzDecoder::new(converted)
             .read_to_string(&mut lines)
             .unwrap();
