@@ -8,6 +8,7 @@ use crate::diff::{At, Comparison, Options, compare, to_csv, to_json, to_markdown
 use crate::exit_code::{GATE, USAGE};
 use crate::run::{Store, StoredRun};
 use crate::tell;
+use crate::terminal::coloured;
 use crate::text_table::print;
 
 /// Arguments of `diff`.
@@ -112,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else if args.md {
         to_markdown(&comparison, args.all)
     } else {
-        to_text(&comparison, args.all)
+        coloured(&to_text(&comparison, args.all))
     })?;
     Ok(args
         .fail_on

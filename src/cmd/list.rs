@@ -12,6 +12,7 @@ use crate::bail_usage;
 use crate::diff::significant;
 use crate::run::{Listed, Point, Record, Store};
 use crate::tell;
+use crate::terminal::coloured;
 use crate::text_table::{aligned, print};
 
 /// Arguments of `list`.
@@ -102,7 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         tell!("{}", why_none(args, &there));
     } else {
         let rows: Vec<Vec<String>> = entries.iter().map(Entry::row).collect();
-        print(&aligned(&HEADER, &rows))?;
+        print(&coloured(&aligned(&HEADER, &rows)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

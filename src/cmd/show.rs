@@ -12,6 +12,7 @@ use crate::diff::significant;
 use crate::metric::{Direction, metric};
 use crate::number::grouped;
 use crate::run::{Metrics, Point, Store, StoredRun, flat_settings};
+use crate::terminal::coloured;
 use crate::text_table::{aligned, print, wrapped};
 
 /// Arguments of `show`.
@@ -79,7 +80,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .map(|(path, bytes)| vec![path, grouped(bytes)])
         .collect();
     page += &format!("\n{}", aligned(&["file", "bytes"], &rows));
-    print(&page)?;
+    print(&coloured(&page))?;
     Ok(ExitCode::SUCCESS)
 }
 

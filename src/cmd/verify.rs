@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::exit_code::INTEGRITY;
 use crate::run::{Store, StoredRun, Verification};
+use crate::terminal::coloured;
 use crate::text_table::print;
 
 /// Arguments of `verify`.
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         });
         print(&format!("{report}\n"))?;
     } else {
-        print(&page(&found, &stored))?;
+        print(&coloured(&page(&found, &stored)))?;
     }
     Ok(if intact {
         ExitCode::SUCCESS
