@@ -215,7 +215,7 @@ fn the_page_of_a_running_run_loads_itself_again_until_it_stops() {
     assert!(while_running.contains(reload));
     assert!(while_running.contains(" — running"), "the state of the run");
     assert!(
-        while_running.contains("learning-curve"),
+        while_running.contains("loss-curve"),
         "its score is not in the page"
     );
     let stopped = page().unwrap();

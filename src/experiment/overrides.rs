@@ -35,7 +35,8 @@ pub fn apply(root: &mut Value, entry: &str) -> Result<()> {
 /// An error if the key of `entry` is the end of a setting's key and not all of it, as in `seed=2`: it names the settings that end so.
 pub fn ensure_whole(entry: &str) -> Result<()> {
     let path = entry.split('=').next().unwrap_or_default();
-    let written = Experiment::parse("{title: any, corpus: any, vocabulary: {from: corpus}}", &[])?.to_yaml();
+    let written =
+        Experiment::parse("{title: any, corpus: any, vocabulary: {from: corpus}}", &[])?.to_yaml();
     let settings = flat_settings(&written)?;
     let (end, below) = (format!(".{path}"), format!("{path}."));
     if settings
