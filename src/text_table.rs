@@ -32,10 +32,18 @@ pub fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let gaps = GAP.len() * widths.len().saturating_sub(1);
+    // No word is broken while another column has more than one to a line.
+    let words = longest_words(header, rows);
     while widths.iter().sum::<usize>() + gaps > WIDTH {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > 1 => *widest -= 1,
-            _ => break,
+        let breakable = widths.iter_mut().zip(&words);
+        let breakable = breakable.filter(|(width, word)| **width > **word);
+        let widest = match breakable.map(|(width, _)| width).max() {
+            Some(widest) => Some(widest),
+            None => widths.iter_mut().max().filter(|it| **it > 1),
+        };
+        match widest {
+            Some(widest) => *widest -= 1,
+            None => break,
         }
     }
     let row = |cells: &mut dyn Iterator<Item = &str>| -> String {
@@ -59,6 +67,21 @@ pub fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
         text += &row(&mut cells.iter().map(String::as_str));
     }
     text
+}
+
+/// The length of each column's longest word.
+fn longest_words(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    let longest = |cell: &str| {
+        let words = cell.split(' ').map(|word| word.chars().count());
+        words.max().unwrap_or_default()
+    };
+    let mut words: Vec<usize> = header.iter().map(|it| longest(it)).collect();
+    for row in rows {
+        for (word, cell) in words.iter_mut().zip(row) {
+            *word = (*word).max(longest(cell));
+        }
+    }
+    words
 }
 
 /// `text` in lines of at most 120 columns, each ended.
@@ -140,6 +163,13 @@ mod tests {
         assert_eq!(table.matches("word").count(), 120);
         assert_eq!(table.matches('é').count(), 250);
         assert!(table.starts_with("in ") && table.contains("\nkey   word word"));
+        let name = "a_name_of_one_word_that_is_wider_than_the_words_beside_it_and_stays_whole";
+        let rows = vec![vec![name.into(), ["word"; 14].join(" ")]];
+        let table = aligned(&["name", "words"], &rows);
+        assert!(
+            table.contains(name) && table.lines().count() == 3,
+            "{table}"
+        );
         let lines = wrapped(&["word"; 60].join(" "));
         assert_eq!(lines.lines().map(str::len).max(), Some(119));
     }

@@ -216,7 +216,7 @@ fn a_run_is_concluded_at_its_last_checkpoint_and_can_be_executed_again() {
     assert_eq!(record.number("training.steps"), Some(step as f64));
     assert!(epochs > 0.0 && epochs < 5.0, "{epochs}");
     let (_, told) = harness(folder.path(), &["list"]);
-    assert!(told.contains("concluded early"), "{told}");
+    assert!(told.contains(" concluded"), "{told}");
     let page = fs::read_to_string(path.join("report.html")).unwrap();
     assert!(
         page.contains("Concluded early.")

@@ -48,12 +48,6 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let top_k = args.check_drawing()?;
     let output = args.output.display();
-    let ending = args.output.extension().map(|it| it.to_ascii_lowercase());
-    ensure_usage!(
-        ending.is_none_or(|it| it == "mid" || it == "midi"),
-        "'{output}' does not end in .mid, and generate writes MIDI: '{}' would work",
-        args.output.with_extension("mid").display()
-    );
     ensure_usage!(
         args.output.is_file() || !args.output.exists(),
         "'{output}' is no file that could be replaced: name another"
@@ -64,6 +58,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     );
     super::ensure_folder_of(&args.output)?;
     ensure_outside_of_runs(&args.output)?;
+    let ending = args.output.extension().map(|it| it.to_ascii_lowercase());
+    ensure_usage!(
+        ending.is_none_or(|it| it == "mid" || it == "midi"),
+        "'{output}' does not end in .mid, and generate writes MIDI: '{}' would work",
+        args.output.with_extension("mid").display()
+    );
     let stored = Store::here().find(&args.run)?;
     let trained = Trained::load(&stored)?;
     let mut samples = trained.experiment.samples.clone();

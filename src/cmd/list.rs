@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::best_on_valid;
 use crate::bail_usage;
-use crate::diff::significant;
 use crate::run::{Listed, Point, Record, Store};
 use crate::tell;
 use crate::terminal::coloured;
@@ -204,7 +203,7 @@ impl<'a> Entry<'a> {
                     "nll_per_step" => "step",
                     _ => "token",
                 };
-                format!("{} nats/{unit}", significant(point.value, 4))
+                format!("{} nats/{unit}", three_decimals(point.value))
             }
             Ok(None) => "–".into(),
             Err(_) => "unreadable".into(),
@@ -213,7 +212,7 @@ impl<'a> Entry<'a> {
         let marks = [
             (device != "cpu", device.as_str()),
             (record.smoke, "smoke"),
-            (record.concluded_at.is_some(), "concluded early"),
+            (record.concluded_at.is_some(), "concluded"),
             (record.is_reproduction(), "reproduction"),
             (run.published, "published"),
         ];
@@ -269,6 +268,14 @@ impl<'a> Entry<'a> {
             "published": run.published,
             "path": run.path,
         })
+    }
+}
+
+/// A score as far as another seed would not move it. An absurd one, of a run that diverged, is short all the same.
+fn three_decimals(value: f64) -> String {
+    match value.abs() < 1e6 {
+        true => format!("{value:.3}"),
+        false => format!("{value:.3e}"),
     }
 }
 
