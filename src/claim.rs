@@ -1,6 +1,6 @@
 //! A number or sentence of the paper that an experiment can test, and how its verdict is reached.
 //!
-//! Claims are written in `experiments/*.yaml` under `claims:`; the report's paper-against-measured table comes from them and nowhere else.
+//! Claims are written in `experiments/*.yaml` under `claims:`; the report's verdicts come from them and nowhere else.
 
 use serde::{Deserialize, Serialize};
 

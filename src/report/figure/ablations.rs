@@ -101,7 +101,10 @@ fn draw_one(base: &ExperimentReport, variants: &[Variant]) -> Result<Drawing> {
             top: 130,
             bottom: 130 + ROW * rows,
             x: Axis::linear("test, nats per time step", low - 0.3, high + 0.3, 6),
-            y: Axis::linear("", 0.0, f64::from(rows), 0),
+            y: Axis {
+                ticks: Vec::new(),
+                ..Axis::linear("", 0.0, f64::from(rows), 1)
+            },
         };
         panel.draw_axes(canvas)?;
         let (at, _) = panel.at(markov, 0.0);

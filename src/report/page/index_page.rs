@@ -120,14 +120,18 @@ fn in_short(index: &IndexReport, conclusion: Option<&Table>) -> Markup {
     }
 }
 
-/// How many of the paper's experiments were run, and how many for all of its epochs.
+/// How many of the paper's experiments were run, and of those whose epochs the paper gives how many for all of them.
 fn coverage(index: &IndexReport) -> Markup {
-    let all: Vec<&ExperimentReport> = of_the_paper(index.experiments).collect();
-    let run = all.iter().filter_map(|it| it.effort());
-    let run: Vec<bool> = run.map(|effort| effort.falls_short()).collect();
-    let whole = run.iter().filter(|short| !**short).count();
+    let all = of_the_paper(index.experiments).count();
+    let efforts = of_the_paper(index.experiments).filter_map(|it| it.effort());
+    let given: Vec<Option<bool>> = efforts
+        .map(|effort| effort.paper_epochs.map(|_| !effort.falls_short()))
+        .collect();
+    let whole = given.iter().filter(|it| **it == Some(true)).count();
+    let with_epochs = given.iter().flatten().count();
     html! {
-        strong { "Coverage: " } (run.len()) " of the paper's " (all.len()) " experiments were run, " (whole) " for all the epochs that the paper gives."
+        strong { "Coverage: " } (given.len()) " of the paper's " (all) " experiments were run; of the " (with_epochs)
+        " whose epochs the paper gives, " (whole) " for all of them in every seed."
     }
 }
 
